@@ -1,0 +1,175 @@
+"""What may happen to an execution: its time limit, its attempts, its retries. Pure decisions."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from executions.errors import InvalidSetting
+
+ON_RESET = ("failed", "rerun")
+
+#: Seconds that services, and functions with options of ours, may run unless they say otherwise.
+DEFAULT_EXECUTION_TIMEOUT_S = 3600
+
+#: How often a function with `retry_on` or `on_reset="rerun"` is tried when `max_attempts` is not given.
+DEFAULT_RETRY_ATTEMPTS = 3
+
+#: Attempts that may end with a lost worker before an execution is given up as poison.
+DEFAULT_CRASH_CAP = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """The rules for one execution. A field that is `None` says nothing and leaves the choice to the next layer."""
+
+    execution_timeout: int | None = None
+    on_reset: str | None = None
+    max_attempts: int | None = None
+    retry_on: tuple[str, ...] | None = None
+    give_up_on: tuple[str, ...] | None = None
+    retry_delay: float | None = None
+    retry_backoff: float | None = None
+    retry_max_delay: float | None = None
+    retry_jitter: bool | None = None
+
+    def over(self, other: Policy) -> Policy:
+        """Lay this policy over another: what this one leaves open, the other decides."""
+        own = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not None}
+        return replace(other, **own) if own else other
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give the fields that say something."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not None}
+
+
+NO_POLICY = Policy()
+FIELD_NAMES = frozenset(f.name for f in fields(Policy))
+
+#: What holds where nobody said anything about retries.
+BUILT_IN = Policy(
+    on_reset="failed",
+    retry_delay=1.0,
+    retry_backoff=2.0,
+    retry_max_delay=600.0,
+    retry_jitter=True,
+)
+
+
+def parse_policy(values: Mapping[str, Any]) -> Policy:
+    """Check the given values and make a policy of them; refuse each bad one by name."""
+    unknown = set(values) - FIELD_NAMES
+    if unknown:
+        raise InvalidSetting(f"unknown policy setting {min(unknown)!r}; known: {', '.join(sorted(FIELD_NAMES))}")
+    checked = {name: _CHECKS[name](name, value) for name, value in values.items() if value is not None}
+    return Policy(**checked)
+
+
+def check_natural(name: str, value: Any) -> int:
+    """Accept a positive whole number and nothing that merely looks like one."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise InvalidSetting(f"{name} must be a positive whole number, not {value!r}")
+    return value
+
+
+def check_on_reset(name: str, value: Any) -> str:
+    """Accept one of the two words."""
+    if value not in ON_RESET:
+        raise InvalidSetting(f"{name} must be 'failed' or 'rerun', not {value!r}")
+    return str(value)
+
+
+def _check_seconds(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+        raise InvalidSetting(f"{name} must be a number of seconds, not {value!r}")
+    return float(value)
+
+
+def _check_errors(name: str, value: Any) -> tuple[str, ...]:
+    if isinstance(value, str | type):
+        value = (value,)
+    if not isinstance(value, Iterable):
+        raise InvalidSetting(f"{name} must be exception types or their names, not {value!r}")
+    return tuple(_error_name(name, item) for item in value)
+
+
+def _error_name(name: str, item: Any) -> str:
+    if isinstance(item, str):
+        return item
+    if isinstance(item, type) and issubclass(item, BaseException):
+        return item.__qualname__ if item.__module__ == "builtins" else f"{item.__module__}.{item.__qualname__}"
+    raise InvalidSetting(f"{name} must be exception types or their names, not {item!r}")
+
+
+def _check_bool(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise InvalidSetting(f"{name} must be True or False, not {value!r}")
+    return value
+
+
+_CHECKS = {
+    "execution_timeout": check_natural,
+    "on_reset": check_on_reset,
+    "max_attempts": check_natural,
+    "retry_on": _check_errors,
+    "give_up_on": _check_errors,
+    "retry_delay": _check_seconds,
+    "retry_backoff": _check_seconds,
+    "retry_max_delay": _check_seconds,
+    "retry_jitter": _check_bool,
+}
+
+
+@dataclass(frozen=True)
+class Retry:
+    """The decision to try again."""
+
+    delay_s: float
+
+
+@dataclass(frozen=True)
+class GiveUp:
+    """The decision not to try again."""
+
+    why: str
+
+
+def after_error(policy: Policy, error: BaseException, attempt: int, chance: float | None = None) -> Retry | GiveUp:
+    """Decide what follows an exception of the user's code in attempt number `attempt`."""
+    if not policy.retry_on:
+        return GiveUp("no retry policy")
+    if _matches(error, policy.give_up_on or ()):
+        return GiveUp(f"{type(error).__name__} is in give_up_on")
+    if not _matches(error, policy.retry_on):
+        return GiveUp(f"{type(error).__name__} is not in retry_on")
+    allowed = policy.max_attempts or DEFAULT_RETRY_ATTEMPTS
+    if attempt >= allowed:
+        return GiveUp(f"attempt {attempt} of {allowed}")
+    return Retry(backoff(policy, attempt, chance))
+
+
+def after_reset(policy: Policy, attempt: int) -> Retry | GiveUp:
+    """Decide what follows a timeout, a forced update or a lost worker."""
+    if policy.on_reset != "rerun":
+        return GiveUp("on_reset is 'failed'")
+    allowed = policy.max_attempts or DEFAULT_RETRY_ATTEMPTS
+    if attempt >= allowed:
+        return GiveUp(f"attempt {attempt} of {allowed}")
+    return Retry(0.0)
+
+
+def backoff(policy: Policy, attempt: int, chance: float | None = None) -> float:
+    """Give the seconds to wait after attempt number `attempt`: exponential, capped, with full jitter's upper half."""
+    delay = (policy.retry_delay or 0.0) * (policy.retry_backoff or 1.0) ** (attempt - 1)
+    delay = min(delay, policy.retry_max_delay or delay)
+    if not policy.retry_jitter:
+        return delay
+    return delay * (0.5 + 0.5 * (random.random() if chance is None else chance))
+
+
+def _matches(error: BaseException, names: Iterable[str]) -> bool:
+    known = {cls.__qualname__ for cls in type(error).__mro__}
+    known |= {f"{cls.__module__}.{cls.__qualname__}" for cls in type(error).__mro__}
+    return any(name in known for name in names)

@@ -1,0 +1,38 @@
+"""The log events of the library itself: a fixed word for each, and ids as fields.
+
+`log(logger, "worker.lost", worker=...)` writes one line that people can read and machines can sort.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+#: action -> (level, who must act)
+ACTIONS: dict[str, tuple[int, str]] = {
+    "execution.refused": (logging.INFO, "nobody: a duplicate or cancelled message was dropped"),
+    "execution.terminating": (logging.INFO, "nobody: somebody asked for it"),
+    "execution.killed": (logging.WARNING, "the function's author: it did not reach a checkpoint"),
+    "execution.uninterruptible": (logging.WARNING, "the operator: this pool cannot stop the function"),
+    "execution.late_write": (logging.WARNING, "nobody: the fence refused an old owner's write"),
+    "execution.unrecorded": (logging.ERROR, "the operator: the registry did not take a transition"),
+    "execution.rescued": (logging.WARNING, "the operator: a worker died"),
+    "execution.republished": (logging.WARNING, "the operator: a message was lost"),
+    "logs.unwritten": (logging.WARNING, "the operator: log lines could not be stored"),
+    "worker.registered": (logging.INFO, "nobody"),
+    "worker.lost": (logging.WARNING, "the operator: a worker stopped beating"),
+    "worker.term_over": (logging.ERROR, "the operator: this worker was declared dead and starts anew"),
+    "upkeep.failed": (logging.ERROR, "the operator: a chore failed and will be tried again"),
+    "upkeep.leading": (logging.INFO, "nobody"),
+    "registry.unreachable": (logging.ERROR, "the operator: the server does not answer"),
+}
+
+
+def log(logger: logging.Logger, action: str, **fields: Any) -> None:
+    """Write one event; `exc_info=True` adds the traceback."""
+    exc_info = fields.pop("exc_info", None)
+    level, _ = ACTIONS[action]
+    if not logger.isEnabledFor(level):
+        return
+    words = " ".join(f"{name}={value}" for name, value in fields.items())
+    logger.log(level, "%s %s", action, words, exc_info=exc_info, extra={"action": action, "fields": fields})

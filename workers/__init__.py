@@ -1,0 +1,1 @@
+"""The fleet: what runs executions."""
