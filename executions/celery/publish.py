@@ -16,6 +16,7 @@ from celery.app.amqp import AMQP
 
 from executions import codec, context
 from executions.celery.site import FUNCTION_OPTIONS, Site, site_of
+from executions.celery.transport import BrokerConnection
 from executions.clock import to_us
 from executions.dispatch import HEADER
 from executions.errors import Conflict, Terminated
@@ -44,6 +45,8 @@ _EMPTY_EMBED = {"callbacks": None, "errbacks": None, "chain": None, "chord": Non
 
 class RecordingAMQP(AMQP):
     """Celery's AMQP with a recorded way out, and the plain one for messages that are recorded already."""
+
+    Connection = BrokerConnection
 
     def _create_task_sender(self) -> Callable[..., Any]:
         send = super()._create_task_sender()
