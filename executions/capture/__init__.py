@@ -21,11 +21,10 @@ import threading
 from collections.abc import Iterator
 from contextvars import Token
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from executions.capture.current import CURRENT, PROCESS
 from executions.capture.descriptors import FdCapture
-from executions.capture.flusher import FLUSHER
 from executions.capture.records import RecordHook
 from executions.capture.streams import StreamProxy
 from executions.capture.writer import LogWriter, Sink
@@ -56,7 +55,8 @@ class _Capture:
         for name in ("stdout", "stderr"):
             stream: Any = getattr(sys, name)
             if stream is not None and not isinstance(stream, StreamProxy):
-                setattr(sys, name, cast(Any, StreamProxy(name, stream, pass_on=self.pass_on)))
+                original = self.descriptors.saved_for(stream) or stream
+                setattr(sys, name, StreamProxy(name, original, pass_on=self.pass_on))
 
     def unwrap_streams(self) -> None:
         for name in ("stdout", "stderr"):
@@ -72,7 +72,6 @@ class _Capture:
         self.writers = {}
         PROCESS.writer = None
         CURRENT.set(None)
-        FLUSHER.renew()
         if self.is_on:
             self.is_on = False
             self.records.uninstall()

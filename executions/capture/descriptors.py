@@ -25,7 +25,7 @@ import threading
 from typing import Any, TextIO
 
 from executions.capture.current import CURRENT, PROCESS
-from executions.capture.streams import BytesFeed, StreamProxy
+from executions.capture.streams import BytesFeed
 from executions.capture.writer import STDERR, STDOUT
 from executions.clock import SYSTEM_CLOCK
 
@@ -163,7 +163,9 @@ class FdCapture:
         """Let Python write to descriptors 1 and 2 again, as it must in a forked child: its parent reads them."""
         while self._moved:
             holder, name, before = self._moved.pop()
-            setattr(holder, name, before)
+            # Where others have replaced it since, it is theirs.
+            if any(getattr(holder, name) is channel.text for channel in self._channels):
+                setattr(holder, name, before)
 
     def _run(self, wake: int) -> None:
         CURRENT.set(None)
@@ -180,8 +182,9 @@ class FdCapture:
                     channels[fd].take()
 
     def _flush_buffers(self) -> None:
-        for holder, name, before in self._moved:
-            if holder is sys and name.startswith("__"):
+        # Who kept Python's first stream from before (`from sys import stdout`) wrote into its buffer.
+        for holder, _, before in self._moved:
+            if holder is sys:
                 with contextlib.suppress(OSError, ValueError):
                     before.flush()
         if self._libc_out is not None:
@@ -199,14 +202,13 @@ class FdCapture:
 
     def _move(self, holder: Any, name: str) -> None:
         stream: Any = getattr(holder, name)
-        if isinstance(stream, StreamProxy):
-            holder, name, stream = stream, "original", stream.original
-        text = self._saved_for(stream)
+        text = self.saved_for(stream)
         if text is not None:
             self._moved.append((holder, name, stream))
             setattr(holder, name, text)
 
-    def _saved_for(self, stream: Any) -> TextIO | None:
+    def saved_for(self, stream: Any) -> TextIO | None:
+        """Give the stream that writes to where this one wrote before the pipes, if it writes to one of them."""
         try:
             fd = stream.fileno()
         except (OSError, ValueError, AttributeError):

@@ -139,9 +139,7 @@ class Kept:
 
     def _trim(self) -> None:
         waiting = self._newest
-        while len(waiting.items) > self._max_lines or (
-            waiting.bytes > self._max_bytes and len(waiting.items) > 1
-        ):
+        while len(waiting.items) > self._max_lines or (waiting.bytes > self._max_bytes and len(waiting.items) > 1):
             waiting.popleft()
 
 

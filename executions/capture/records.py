@@ -43,12 +43,12 @@ class RecordHook:
                 CURRENT.reset(token)
 
         self._wrapper = callHandlers
-        logging.Logger.callHandlers = callHandlers  # type: ignore[method-assign]
+        logging.Logger.callHandlers = callHandlers  # type: ignore[method-assign,assignment]
 
     def uninstall(self) -> None:
         # Where somebody wrapped it once more it stays: without a writer it only passes on.
         if self._original is not None and logging.Logger.callHandlers is self._wrapper:
-            logging.Logger.callHandlers = self._original  # type: ignore[method-assign]
+            logging.Logger.callHandlers = self._original  # type: ignore[method-assign,assignment]
             self._original = None
 
 

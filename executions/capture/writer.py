@@ -10,10 +10,11 @@ from threading import get_ident
 from typing import Protocol
 
 from executions import telemetry
-from executions.capture.flusher import FLUSHER
+from executions.capture.current import CURRENT
 from executions.capture.kept import Kept, Taken
 from executions.capture.lines import MAX_LINE, LineJoiner, cut
 from executions.clock import SYSTEM_CLOCK, Clock
+from executions.flusher import flusher_every
 from executions.logs import Line
 from executions.settings import Settings
 
@@ -34,11 +35,12 @@ LEVEL_OF = {STDOUT: logging.INFO, STDERR: logging.WARNING}
 
 
 class Sink(Protocol):
-    """Where the batches go: `Logs.append`."""
+    """Where the batches go: `registry.logs.Logs`."""
 
-    def __call__(
-        self, execution_id: str, attempt: int, batches: Sequence[Sequence[Line]], drop: Sequence[int], /
-    ) -> None: ...
+    def append(
+        self, execution_id: str, attempt: int, batches: Sequence[Sequence[Line]], drop: Sequence[int] = ()
+    ) -> None:
+        """Store batches of lines and remove those whose last lines are named."""
 
 
 class LogWriter:
@@ -47,7 +49,7 @@ class LogWriter:
     def __init__(
         self, execution_id: str, attempt: int, sink: Sink, settings: Settings, clock: Clock = SYSTEM_CLOCK
     ) -> None:
-        self.flush_s = settings.log_flush_s
+        self._flusher = flusher_every(settings.log_flush_s)
         self._execution_id = execution_id
         self._attempt = attempt
         self._sink = sink
@@ -81,22 +83,29 @@ class LogWriter:
             self._ask()
 
     def flush(self) -> bool:
-        """Store what there is; tell whether it could be."""
+        """Store what there is; tell whether it could be. What could not is tried again."""
         self._asked = False
         for joiner in (self._stdout, self._stderr):
             joiner.show_bars()
         if not self._sending.acquire(timeout=_CLOSE_S):
             return False
+        # Muted: what the registry's driver logs in here is not the function's.
+        token = CURRENT.set(None)
         try:
-            return self._send()
+            done = self._send()
         finally:
+            CURRENT.reset(token)
             self._sending.release()
+        if not done and not self._closed:
+            self._ask()
+        return done
 
     def close(self) -> bool:
         """Store everything, now; what is written later is lost. Tell whether it could be stored."""
         for joiner in (self._stdout, self._stderr):
             joiner.finish()
         self._closed = True
+        self._flusher.forget(self)
         return self.flush()
 
     def abandon(self) -> None:
@@ -117,7 +126,7 @@ class LogWriter:
 
     def _ask(self) -> None:
         self._asked = True
-        FLUSHER.ask(self)
+        self._flusher.wake(self)
 
     def _sort(self) -> None:
         with self._lock:
@@ -133,7 +142,7 @@ class LogWriter:
             if not taken:
                 return True
             try:
-                self._sink(self._execution_id, self._attempt, taken.batches, taken.drop)
+                self._sink.append(self._execution_id, self._attempt, taken.batches, taken.drop)
             except Exception as error:
                 # Nothing of this may reach the function; what the limit allows is kept for the next try.
                 with self._lock:

@@ -94,7 +94,7 @@ class Logs:
         cursor = _Cursor(attempt, after_line, parse_level(level))
         records: list[dict[str, Any]] = []
         while True:
-            entries = self._space.client.xrange(key, min=f"{cursor.line + 1}-0", count=_ENTRIES)
+            entries: Any = self._space.client.xrange(key, min=f"{cursor.line + 1}-0", count=_ENTRIES)
             for _, fields in entries:
                 for record in cursor.records(fields, at_most=wanted - len(records)):
                     records.append(record)
@@ -134,9 +134,7 @@ class Logs:
         finally:
             client.close()
 
-    def _follow_attempt(
-        self, client: RedisClient, execution_id: str, cursor: _Cursor
-    ) -> Iterator[dict[str, Any]]:
+    def _follow_attempt(self, client: RedisClient, execution_id: str, cursor: _Cursor) -> Iterator[dict[str, Any]]:
         key = self._space.keys(execution_id).log(execution_id, cursor.attempt)
         is_over = self._is_over(execution_id, cursor.attempt)
         while not cursor.ended:
@@ -160,11 +158,10 @@ class Logs:
     @translated
     def _look(self, execution_id: str) -> tuple[Status, int]:
         key = self._space.keys(execution_id).record(execution_id)
-        status, attempt = self._space.client.hmget(key, ["st", "at"])
+        found: list[Any] = self._space.client.hmget(key, ["st", "at"])
+        status, attempt = found
         if status is None:
-            raise NotFound(
-                f"no execution {execution_id!r}: the id is unknown or it was removed after its retention"
-            )
+            raise NotFound(f"no execution {execution_id!r}: the id is unknown or it was removed after its retention")
         return Status(status.decode()), int(attempt or 0)
 
     def _is_over(self, execution_id: str, attempt: int) -> bool:
