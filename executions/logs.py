@@ -161,7 +161,13 @@ class LogView(Sequence[dict[str, Any]]):
             at += 1
 
     def __len__(self) -> int:
+        if self._follow:
+            # `list()` asks for a length first: it would follow to the end twice.
+            raise TypeError("a view that follows has no length; make a list of it, or leave `follow` out")
         return len(self._all())
+
+    def __bool__(self) -> bool:
+        return next(iter(self), None) is not None
 
     @overload
     def __getitem__(self, at: int) -> dict[str, Any]: ...
@@ -178,7 +184,11 @@ class LogView(Sequence[dict[str, Any]]):
         return f"<LogView of {self._id}, {what}>"
 
     def _all(self) -> list[dict[str, Any]]:
-        return list(self)
+        if self._follow:
+            return list(self)
+        while self._read_one():
+            pass
+        return self._records
 
     def _read_one(self) -> bool:
         if self._rest is None:
