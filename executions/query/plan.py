@@ -16,6 +16,25 @@ from executions.states import REASONS
 
 
 @dataclass(frozen=True)
+class Span:
+    """A field's value lies between two whole numbers of microseconds, both included."""
+
+    field: str
+    low: int | None
+    high: int | None
+
+    def holds(self, value: int) -> bool:
+        """Tell whether a value lies in it."""
+        return (self.low is None or value >= self.low) and (self.high is None or value <= self.high)
+
+    def and_also(self, other: Span) -> Span:
+        """Give what two spans of one field have in common."""
+        lows = [low for low in (self.low, other.low) if low is not None]
+        highs = [high for high in (self.high, other.high) if high is not None]
+        return Span(self.field, max(lows, default=None), min(highs, default=None))
+
+
+@dataclass(frozen=True)
 class Bit:
     """The numbers in one bitmap."""
 
@@ -27,6 +46,13 @@ class Ids:
     """The numbers of these executions."""
 
     ids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Within:
+    """The numbers whose value lies in a span; only used where the registry has read them all."""
+
+    span: Span
 
 
 @dataclass(frozen=True)
@@ -50,26 +76,7 @@ class Without:
     item: Bits
 
 
-Bits: TypeAlias = Bit | Ids | All | AnyOf | Without
-
-
-@dataclass(frozen=True)
-class Span:
-    """A field's value lies between two whole numbers of microseconds, both included."""
-
-    field: str
-    low: int | None
-    high: int | None
-
-    def holds(self, value: int) -> bool:
-        """Tell whether a value lies in it."""
-        return (self.low is None or value >= self.low) and (self.high is None or value <= self.high)
-
-    def and_also(self, other: Span) -> Span:
-        """Give what two spans of one field have in common."""
-        lows = [low for low in (self.low, other.low) if low is not None]
-        highs = [high for high in (self.high, other.high) if high is not None]
-        return Span(self.field, max(lows, default=None), min(highs, default=None))
+Bits: TypeAlias = Bit | Ids | Within | All | AnyOf | Without
 
 
 @dataclass(frozen=True)

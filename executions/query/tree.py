@@ -107,3 +107,14 @@ def matches(node: Node, values: Callable[[str], Collection[str]], within: Callab
             return not matches(node.item, values, within)
         case And():
             return all(matches(item, values, within) for item in node.items)
+
+
+def fields_of(node: Node) -> frozenset[str]:
+    """Give the fields that a query names."""
+    match node:
+        case Term() | Range():
+            return frozenset((node.field,))
+        case Not():
+            return fields_of(node.item)
+        case And():
+            return frozenset().union(*(fields_of(item) for item in node.items))
