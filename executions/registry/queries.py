@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 from executions.errors import InvalidInput, NotFound
 from executions.execution import Execution
@@ -28,7 +29,7 @@ from executions.registry.keys import ShardKeys
 from executions.registry.pages import Lane, merge
 from executions.registry.records import SUMMARY_FIELDS, decode_record
 from executions.registry.rounds import Steps, batches, run
-from executions.registry.rows import RECORDS_AT_ONCE, raw_fields, raw_record, read_ids, summary
+from executions.registry.rows import RECORDS_AT_ONCE, add_point, raw_fields, raw_record, read_ids, summary, text
 from executions.registry.selection import Selection, open_selection
 from executions.registry.space import Space
 from executions.registry.walks import begin_walk
@@ -39,6 +40,9 @@ MAX_LIMIT = 500
 #: What may be read for one page, in bitmap chunks, scores and records; and the least of it for one shard.
 _PAGE_WORK = 100_000
 _SHARD_WORK = 10_000
+
+#: Points of step metrics that one command reads; the stream itself is capped.
+_POINTS_AT_ONCE = 1000
 
 #: Counts and facets read what they need, in bounded pieces.
 _UNBOUNDED = 1 << 60
@@ -96,6 +100,18 @@ class Queries:
                 f"no execution number {number}: it never was, or it was removed after its retention"
             )
         return self.get(found[local])
+
+    @translated
+    def metrics(self, execution_id: str) -> dict[str, list[dict[str, Any]]]:
+        """Give the step metrics of an execution by name, each in the order written."""
+        key = self._space.keys(execution_id).metrics(execution_id)
+        found: dict[str, list[dict[str, Any]]] = {}
+        start = "-"
+        while points := self._space.client.xrange(key, min=start, count=_POINTS_AT_ONCE):
+            for point_id, raw in points:
+                add_point(found, text(point_id), raw_record(raw))
+            start = f"({text(points[-1][0])}"
+        return found
 
     @translated
     def page(

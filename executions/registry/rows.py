@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from executions import ids
+from executions.clock import to_datetime
 from executions.execution import Execution
 from executions.query.plan import Plan
 from executions.query.tree import fields_of, matches
@@ -135,3 +136,14 @@ def raw_record(reply: Mapping[Any, Any]) -> dict[str, str]:
 def text(value: bytes) -> str:
     """Read bytes whatever they are: a record with broken bytes must not break the list it is in."""
     return value.decode(errors="replace")
+
+
+def add_point(found: dict[str, list[dict[str, Any]]], point_id: str, raw: Raw) -> None:
+    """Add one point of a step metric to the others of its name; the id of its entry is its time in ms."""
+    point = {
+        "value": float(raw["v"]),
+        "step": int(raw["s"]) if raw.get("s") else None,
+        "timestamp": to_datetime(int(point_id.split("-")[0]) * 1000),
+        "attempt": int(raw["a"]),
+    }
+    found.setdefault(raw["k"], []).append(point)
