@@ -89,9 +89,7 @@ def decode_cursor(text: str, query: Query, sort: Sort, shards: int) -> Cursor:
     """Read a cursor; raises `InvalidQuery` for one of another query or order, or for none at all."""
     wire = _read(text)
     if wire.mark != _mark(query, sort):
-        raise InvalidQuery(
-            "this cursor belongs to another query or another order; begin again without a cursor"
-        )
+        raise InvalidQuery("this cursor belongs to another query or another order; begin again without a cursor")
     numbers = [wire.now_us, *(part for place in wire.places for part in place if part is not None)]
     if len(wire.places) != shards or any(abs(number) >= _LIMIT for number in numbers):
         raise InvalidQuery("this cursor does not fit this registry; begin again without a cursor")

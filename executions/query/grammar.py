@@ -44,9 +44,7 @@ def parse(text: str | None) -> Query:
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise InvalidQuery(
-            "the query holds a character that cannot be written as UTF-8", error.start
-        ) from None
+        raise InvalidQuery("the query holds a character that cannot be written as UTF-8", error.start) from None
     return Query(And(tuple(_Reader(text).items())))
 
 
@@ -87,11 +85,7 @@ class _Reader:
             raise InvalidQuery(f"a parenthesis {_LATER}", at)
         for word in ("OR", "AND", "TO"):
             if self._keyword(word):
-                what = (
-                    f"OR {_LATER}, or a comma for several values"
-                    if word == "OR"
-                    else f"{word} is out of place"
-                )
+                what = f"OR {_LATER}, or a comma for several values" if word == "OR" else f"{word} is out of place"
                 raise InvalidQuery(what, at)
 
     def _term(self) -> Node:
@@ -109,9 +103,7 @@ class _Reader:
             return self._range(field, sign, at, operator.start())
         if sign not in (":", "=", "!="):
             ordered = ", ".join(name for name, known in FIELDS.items() if known.is_range)
-            raise InvalidQuery(
-                f"{field.name} has no order, so {sign} says nothing; {ordered} do", operator.start()
-            )
+            raise InvalidQuery(f"{field.name} has no order, so {sign} says nothing; {ordered} do", operator.start())
         values = [self._value(field)]
         while not self._ended() and self._text[self._at] == ",":
             self._at += 1
@@ -173,9 +165,7 @@ class _Reader:
             return at, _ESCAPE.sub(r"\1", quoted[1]), True
         word = _VALUE.match(self._text, at)
         if word is None or (at > before and word[0].upper() in KEYWORDS):
-            raise InvalidQuery(
-                f"a value must follow {field.name}; quote one that holds special characters", at
-            )
+            raise InvalidQuery(f"a value must follow {field.name}; quote one that holds special characters", at)
         self._at = word.end()
         return at, word[0], False
 
@@ -186,9 +176,7 @@ class _Reader:
 
     def _keyword(self, word: str) -> bool:
         end = self._at + len(word)
-        if self._text[self._at : end].upper() != word or not (
-            end == len(self._text) or self._text[end].isspace()
-        ):
+        if self._text[self._at : end].upper() != word or not (end == len(self._text) or self._text[end].isspace()):
             return False
         self._at = end
         return True
@@ -204,9 +192,7 @@ class _Reader:
         text = word[0] if word else self._text[at]
         if find_field(text):
             return InvalidQuery(f"{text} is a field; write {text.lower()}:value", at)
-        return InvalidQuery(
-            f"searching for a word without a field ({text[:40]!r}) {_LATER}, such as name:x", at
-        )
+        return InvalidQuery(f"searching for a word without a field ({text[:40]!r}) {_LATER}, such as name:x", at)
 
 
 def _known(word: str, at: int) -> Field:
@@ -215,9 +201,7 @@ def _known(word: str, at: int) -> Field:
         return field
     if word.lower().split(".")[0] in LATER:
         raise InvalidQuery(f"the field {word.lower()!r} {_LATER}. Fields: {', '.join(FIELDS)}", at)
-    raise InvalidQuery(
-        f"unknown field {word!r}{suggest(word, list(BY_WORD))}. Fields: {', '.join(FIELDS)}", at
-    )
+    raise InvalidQuery(f"unknown field {word!r}{suggest(word, list(BY_WORD))}. Fields: {', '.join(FIELDS)}", at)
 
 
 def _status(text: str, at: int) -> str:

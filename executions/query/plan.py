@@ -126,13 +126,7 @@ def make_plan(query: Query, now_us: int) -> Plan:
 
 def is_relative(query: Query) -> bool:
     """Whether the query means something else at another time."""
-    bounds = [
-        bound
-        for item in query.root.items
-        if isinstance(item, Range)
-        for bound in (item.low, item.high)
-        if bound
-    ]
+    bounds = [bound for item in query.root.items if isinstance(item, Range) for bound in (item.low, item.high) if bound]
     return any(times.is_relative(bound.text) for bound in bounds)
 
 

@@ -38,9 +38,7 @@ def facet_fields(by: str | Iterable[str]) -> tuple[str, ...]:
     fields = [find_field(name) for name in names]
     for name, field in zip(names, fields, strict=True):
         if field is None or not field.counted:
-            raise InvalidInput(
-                f"cannot count by {name!r}{suggest(name, list(COUNTED))}; count by {', '.join(COUNTED)}"
-            )
+            raise InvalidInput(f"cannot count by {name!r}{suggest(name, list(COUNTED))}; count by {', '.join(COUNTED)}")
     return tuple(dict.fromkeys(field.name for field in fields if field))
 
 
@@ -51,9 +49,7 @@ def count_quickly(client: RedisClient, shards: Sequence[ShardKeys], plan: Plan) 
         return sum(run(client, [_sum(keys, terms) for keys in shards]))
     if plan.bits is None and plan.created is None and len(plan.spans) == 1 and not plan.unindexed:
         span = plan.spans[0]
-        return sum(
-            run(client, [_span_size(score_key(keys, span.field), score_bounds(span)) for keys in shards])
-        )
+        return sum(run(client, [_span_size(score_key(keys, span.field), score_bounds(span)) for keys in shards]))
     return None
 
 
@@ -110,9 +106,7 @@ def _common(whole: bytes, replies: Sequence[bytes | None]) -> int:
 
 
 def _facet(values: Counter[str], complete: bool) -> Facet:
-    ordered = sorted(
-        ((value, n) for value, n in values.items() if n > 0), key=lambda item: (-item[1], item[0])
-    )
+    ordered = sorted(((value, n) for value, n in values.items() if n > 0), key=lambda item: (-item[1], item[0]))
     return Facet(dict(ordered[:VALUES_SHOWN]), complete and len(ordered) <= VALUES_SHOWN)
 
 

@@ -67,12 +67,8 @@ class Queries:
         reply = self._space.client.hgetall(self._space.keys(execution_id).record(execution_id))
         raw = raw_record(reply)
         if "no" not in raw:
-            raise NotFound(
-                f"no execution {execution_id!r}: the id is unknown or it was removed after its retention"
-            )
-        return self._bind(
-            decode_record(execution_id, raw, self._space.shard(execution_id), self._space.shards)
-        )
+            raise NotFound(f"no execution {execution_id!r}: the id is unknown or it was removed after its retention")
+        return self._bind(decode_record(execution_id, raw, self._space.shard(execution_id), self._space.shards))
 
     @translated
     def get_many(self, ids: Iterable[str]) -> list[Execution]:
@@ -96,9 +92,7 @@ class Queries:
         local, shard = divmod(number, self._space.shards)
         (found,) = run(self._space.client, [read_ids(self._space.all_keys()[shard], [local])])
         if local not in found:
-            raise NotFound(
-                f"no execution number {number}: it never was, or it was removed after its retention"
-            )
+            raise NotFound(f"no execution number {number}: it never was, or it was removed after its retention")
         return self.get(found[local])
 
     @translated

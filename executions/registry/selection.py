@@ -62,9 +62,7 @@ class Selection:
         for span in self.wide if spans is None else spans:
             scores = yield from read_scores(self.keys, span.field, left)
             self.budget.spend(len(left))
-            left = [
-                n for n, score in zip(left, scores, strict=True) if score is not None and _in(span, score)
-            ]
+            left = [n for n, score in zip(left, scores, strict=True) if score is not None and _in(span, score)]
         return left
 
     def settle(self) -> Steps[None]:

@@ -104,6 +104,10 @@ class NumberWalk:
             numbers = numbers_in(chunk, self._matches.chunks.get(chunk, b""))
             self._ahead += reversed(numbers) if self._descending else numbers
         self._ahead = [number for number in self._ahead if self._is_after(number)]
+        if not self._ahead:
+            # What was read in vain is not read again by the next page.
+            passed = (self._last + 1) * CHUNK if self._descending else self._first * CHUNK - 1
+            self.place = Place(self.place.top, passed)
 
     def _is_after(self, number: int) -> bool:
         at = self.place.number
@@ -229,7 +233,9 @@ class SortedWalk:
 
     @property
     def place(self) -> Place:
-        return self._rest.place if self._rest else self._scored.place
+        if self._rest:
+            return self._rest.place
+        return self._began if self._is_over else self._scored.place
 
     @property
     def is_done(self) -> bool:
@@ -245,20 +251,19 @@ class SortedWalk:
             if found or not self._scored.is_done:
                 return found
             self._is_over = True
+            self._began = Place(self._top, self._top + 1 if self._sort.descending else -1)
         if self._has_rest:
             self._rest = self._rest or self._begin_rest()
             found = yield from self._rest.take(want)
         return found
 
     def _begin_rest(self) -> NumberWalk:
-        descending, place = self._sort.descending, self._began
+        descending = self._sort.descending
         # Newest first, what was added since the first page would come out of order; oldest first, at the end.
         matches = self._selection.narrowed(
             _VALUELESS[self._sort.field], self._top if descending else self._selection.top
         )
-        if place.score is not None or place.number is None:
-            place = Place(self._top)
-        return NumberWalk(self._selection, matches, place, descending=descending, lacking=self._sort.field)
+        return NumberWalk(self._selection, matches, self._began, descending=descending, lacking=self._sort.field)
 
 
 def begin_walk(selection: Selection, sort: Sort, place: Place) -> NumberWalk | SortedWalk:
