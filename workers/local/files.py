@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,8 @@ def make_private(folder: Path) -> Path:
 def write_json(path: Path, value: Any) -> None:
     """Write a file so that a reader, or a crash at any moment, finds the old text or the new one, whole."""
     draft = path.with_name(f"{path.name}.{os.getpid()}")
-    with draft.open("w") as file:
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with open(descriptor, "w") as file:
         json.dump(value, file, indent=2)
         file.flush()
         os.fsync(file.fileno())
@@ -57,8 +58,19 @@ def try_lock(path: Path) -> int | None:
 
 
 @contextmanager
-def locked(path: Path, within_s: float, busy: str) -> Iterator[None]:
-    """Hold a lock for the length of a block; wait for another holder, and say `busy` if that takes too long."""
+def locked(path: Path, within_s: float, waiting: Callable[[], None]) -> Iterator[None]:
+    """Hold a lock for the length of a block; call `waiting` once if it is held elsewhere, and wait for it."""
+    descriptor = try_lock(path)
+    if descriptor is None:
+        waiting()
+        descriptor = _wait_for_lock(path, within_s)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _wait_for_lock(path: Path, within_s: float) -> int:
     held: list[int] = []
 
     def take() -> bool:
@@ -67,8 +79,5 @@ def locked(path: Path, within_s: float, busy: str) -> Iterator[None]:
         return descriptor is not None
 
     if not wait_until(take, within_s):
-        raise Conflict(busy)
-    try:
-        yield
-    finally:
-        os.close(held[0])
+        raise Conflict(f"another `executions up` or `down` still holds {path} after {within_s:.0f} s; try again later")
+    return held[0]

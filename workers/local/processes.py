@@ -107,8 +107,6 @@ def start(
     dies_with_parent: bool = False,
 ) -> Child:
     """Start a detached process: its own session, nothing to read, its output appended to a log file."""
-    # Handed on to the child whole; nothing is read from it.
-    inherited = os.environ  # noqa: TID251
     rotate(log)
     with log.open("ab") as output:
         popen = subprocess.Popen(
@@ -116,7 +114,7 @@ def start(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            env={**inherited, **(env or {}), MARK: mark},
+            env=_inherited({**(env or {}), MARK: mark}),
             cwd=cwd,
             start_new_session=True,
             pass_fds=pass_fds,
@@ -124,6 +122,20 @@ def start(
         )
     # A child that ended at once is a zombie until we ask for its exit code, and has no start time to know.
     return Child(ProcessId.of(popen.pid) or ProcessId(popen.pid, "ended"), popen)
+
+
+def run(
+    command: Sequence[str], env: Mapping[str, str], within_s: float
+) -> subprocess.CompletedProcess[bytes]:
+    """Run a short command to its end."""
+    return subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, env=_inherited(env), timeout=within_s, check=False
+    )
+
+
+def _inherited(changes: Mapping[str, str]) -> dict[str, str]:
+    # The environment is handed on to the child whole; nothing is read from it.
+    return {**os.environ, **changes}  # noqa: TID251
 
 
 def rotate(log: Path) -> None:
@@ -145,7 +157,7 @@ def stop(processes: Iterable[ProcessId], grace_s: float) -> None:
 
 
 def marked(mark: str) -> list[ProcessId]:
-    """Find the running processes that carry a mark, children of ours included.
+    """Find the running processes whose mark begins so, children of ours included.
 
     Only Linux lets us look into another process's environment; elsewhere nothing is found, and the
     record of what was started is all there is.
@@ -153,9 +165,9 @@ def marked(mark: str) -> list[ProcessId]:
     if not _HAS_PROC:
         return []
     wanted = f"{MARK}={mark}".encode()
-    pids = [int(entry.name) for entry in _PROC.iterdir() if entry.name.isdigit()]
-    found = [ProcessId.of(pid) for pid in pids if pid != os.getpid() and wanted in _environment_of(pid)]
-    return [process for process in found if process is not None]
+    pids = {int(entry.name) for entry in _PROC.iterdir() if entry.name.isdigit()} - {os.getpid()}
+    ours = (pid for pid in pids if any(value.startswith(wanted) for value in _environment_of(pid)))
+    return [process for process in map(ProcessId.of, ours) if process is not None]
 
 
 def _environment_of(pid: int) -> list[bytes]:

@@ -196,12 +196,16 @@ class EmbeddedServer:
         return self.folder / "server.json"
 
     @property
+    def _mark(self) -> str:
+        return f"{self.folder}:server:"
+
+    @property
     def _log(self) -> Path:
         return self.folder / "valkey.log"
 
     def _end_leftovers(self) -> None:
         """End a server of this folder whose record was lost: two would ruin the data."""
-        processes.stop(processes.marked(str(self.folder)), STOP_S)
+        processes.stop(processes.marked(self._mark), STOP_S)
 
     def _choose_port(self) -> int:
         if self.wanted_port:
@@ -237,7 +241,7 @@ class EmbeddedServer:
         return processes.start(
             [str(binary), str(settings)],
             log=self.folder / "valkey.out",
-            mark=str(self.folder),
+            mark=self._mark,
             cwd=self.folder,
             pass_fds=(lock,),
             dies_with_parent=self._dies_with_parent,
