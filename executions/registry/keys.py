@@ -1,0 +1,176 @@
+"""Every key and channel of the registry: one function for each, and nothing else knows their text.
+
+`{n}` is the shard's number in braces, so that all keys of a shard lie in one slot of a cluster and one
+script can touch them together. `ns` is the namespace, `ex` unless set otherwise.
+
+| key                      | type   | fields / members                                   | life | written by | read by |
+|--------------------------|--------|----------------------------------------------------|------|------------|---------|
+| `ns:{n}:x:<id>`          | hash   | the record, see records.py; also its channel       | retention after the end | transitions | queries |
+| `ns:{n}:log:<id>:<k>`    | stream | log lines of attempt k, in batches; last `end`     | retention, capped | logs | logs |
+| `ns:{n}:met:<id>`        | stream | step metrics                                       | retention, capped | annotations | queries |
+| `ns:{n}:ix`              | hash   | `<field>:<value>/<chunk>` -> 64 byte bitmap        | bits go with the record | transitions | indexes |
+| `ns:{n}:counts`          | hash   | `<field>:<value>` -> number of executions          | empty ones are removed | transitions | queries |
+| `ns:{n}:ids`             | hash   | chunk of 64 numbers -> packed ids; `x<number>` -> id | go with the record | submit, prune | queries |
+| `ns:{n}:started`         | zset   | number by microseconds                             | goes with the record | start | queries |
+| `ns:{n}:finished`        | zset   | number by microseconds                             | goes with the record | finish | queries, pruner |
+| `ns:{n}:duration`        | zset   | number by microseconds * 1024 + low bits           | goes with the record | finish | queries |
+| `ns:{n}:marks`           | zset   | every 512th number by its creation time            | trimmed by the pruner | submit | queries |
+| `ns:{n}:outbox`          | zset   | id by the time since which it waits for a worker   | goes at start | submit, retry, rerun | publisher |
+| `ns:{n}:stops`           | hash   | id -> stop request of a running execution          | goes at the end | terminate | workers |
+| `ns:{n}:events`          | stream | every change, capped                               | capped | transitions | followers |
+| `ns:{n}:meta`            | hash   | `number`, the shard's counter                      | for ever | submit | queries |
+| `ns:{0}:schema`          | hash   | `format`, `shards`                                 | for ever | connection | connection |
+| `ns:{0}:service:<name>`  | hash   | policy, version, functions, state                  | until removed | services | services |
+| `ns:{0}:services`        | set    | names of services                                  | until removed | services | services |
+| `ns:{0}:slots:<name>`    | zset   | id of an execution that holds a slot, by its time  | goes at the end | services | services |
+| `ns:{0}:parked:<name>`   | zset   | id of an execution that waits for a slot           | goes at start | services | services |
+| `ns:{0}:workers`         | zset   | term of a worker by the end of its lease           | rescuer | presence | rescuer, clients |
+| `ns:{0}:worker:<term>`   | hash   | what the worker says of itself                     | ten leases | presence | clients |
+| `ns:{0}:leader`          | string | term of the worker that does upkeep                | one lease | leader | leader |
+| `ns:commands`            | channel| commands for all workers                           |  -   | clients | workers |
+| `ns:group:<id>...`       | string | Celery's own keys for groups and chords            | Celery's | backend | backend |
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+
+@dataclass(frozen=True)
+class ShardKeys:
+    """The keys of one shard."""
+
+    namespace: str
+    shard: int
+
+    @cached_property
+    def prefix(self) -> str:
+        return f"{self.namespace}:{{{self.shard}}}:"
+
+    def record(self, execution_id: str) -> str:
+        return f"{self.prefix}x:{execution_id}"
+
+    def log(self, execution_id: str, attempt: int) -> str:
+        return f"{self.prefix}log:{execution_id}:{attempt}"
+
+    def metrics(self, execution_id: str) -> str:
+        return f"{self.prefix}met:{execution_id}"
+
+    @cached_property
+    def index(self) -> str:
+        return f"{self.prefix}ix"
+
+    @cached_property
+    def counts(self) -> str:
+        return f"{self.prefix}counts"
+
+    @cached_property
+    def ids(self) -> str:
+        return f"{self.prefix}ids"
+
+    @cached_property
+    def started(self) -> str:
+        return f"{self.prefix}started"
+
+    @cached_property
+    def finished(self) -> str:
+        return f"{self.prefix}finished"
+
+    @cached_property
+    def duration(self) -> str:
+        return f"{self.prefix}duration"
+
+    @cached_property
+    def marks(self) -> str:
+        return f"{self.prefix}marks"
+
+    @cached_property
+    def outbox(self) -> str:
+        return f"{self.prefix}outbox"
+
+    @cached_property
+    def stops(self) -> str:
+        return f"{self.prefix}stops"
+
+    @cached_property
+    def events(self) -> str:
+        return f"{self.prefix}events"
+
+    @cached_property
+    def meta(self) -> str:
+        return f"{self.prefix}meta"
+
+    @cached_property
+    def _between(self) -> tuple[str, ...]:
+        return (
+            self.index,
+            self.counts,
+            self.ids,
+            self.started,
+            self.finished,
+            self.duration,
+            self.outbox,
+            self.events,
+            self.meta,
+        )
+
+    def of_transition(self, execution_id: str, attempt: int) -> tuple[str, ...]:
+        """Give the KEYS of every script of a state change, in the order of `lua/_prelude.lua`."""
+        return (
+            self.record(execution_id),
+            *self._between,
+            self.log(execution_id, attempt),
+            self.stops,
+            self.marks,
+        )
+
+
+@lru_cache(maxsize=4096)
+def shard_keys(namespace: str, shard: int) -> ShardKeys:
+    """Give the keys of a shard."""
+    return ShardKeys(namespace, shard)
+
+
+def schema(namespace: str) -> str:
+    return f"{namespace}:{{0}}:schema"
+
+
+def service(namespace: str, name: str) -> str:
+    return f"{namespace}:{{0}}:service:{name}"
+
+
+def services(namespace: str) -> str:
+    return f"{namespace}:{{0}}:services"
+
+
+def service_slots(namespace: str, name: str) -> str:
+    return f"{namespace}:{{0}}:slots:{name}"
+
+
+def service_parked(namespace: str, name: str) -> str:
+    return f"{namespace}:{{0}}:parked:{name}"
+
+
+def workers(namespace: str) -> str:
+    return f"{namespace}:{{0}}:workers"
+
+
+def worker(namespace: str, term: str) -> str:
+    return f"{namespace}:{{0}}:worker:{term}"
+
+
+def leader(namespace: str) -> str:
+    return f"{namespace}:{{0}}:leader"
+
+
+def commands(namespace: str) -> str:
+    return f"{namespace}:commands"
+
+
+def celery_group(namespace: str) -> str:
+    return f"{namespace}:group:"
+
+
+def celery_chord(namespace: str) -> str:
+    return f"{namespace}:chord:"

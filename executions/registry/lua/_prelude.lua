@@ -1,0 +1,160 @@
+-- Shared by every script of a state change; scripts.py puts it in front of each.
+--
+-- KEYS (all of one shard, so of one slot; built by registry/keys.py in this order)
+--   1 record   2 index   3 counts   4 ids   5 started   6 finished   7 duration
+--   8 outbox   9 events  10 meta    11 log of the current attempt   12 stops   13 marks
+-- The record's key is also the name of its pub/sub channel.
+
+local RECORD, INDEX, COUNTS, IDS = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local STARTED, FINISHED, DURATION = KEYS[5], KEYS[6], KEYS[7]
+local OUTBOX, EVENTS, META, LOG, STOPS, MARKS = KEYS[8], KEYS[9], KEYS[10], KEYS[11], KEYS[12], KEYS[13]
+
+-- Newest record format that these scripts understand.
+local FORMAT = 1
+-- Numbers per bitmap chunk of the index, and ids per packed chunk.
+local CHUNK, ID_CHUNK = 512, 64
+-- Entries of a status log: the first ones are always kept, then the newest.
+local LOG_FIRST, LOG_CAP = 20, 500
+local EVENTS_CAP = 10000
+-- Fields with so many values that counting each would cost more than it tells.
+local UNCOUNTED = { tag = true, parent = true, root = true, name = true }
+
+local CELERY = { pending = 'PENDING', running = 'STARTED', success = 'SUCCESS', cached = 'SUCCESS',
+                 failed = 'FAILURE', terminated = 'REVOKED' }
+
+-- Microseconds by the server's clock: the one clock that all timings of an execution come from.
+local function now_us()
+  local t = redis.call('TIME')
+  return t[1] * 1000000 + t[2]
+end
+
+local function int(n) return string.format('%.0f', n) end
+
+local function quoted(text)
+  if string.find(text, '^[%w%-_%.:]*$') then return '"' .. text .. '"' end
+  return cjson.encode(text)
+end
+
+-- Set or clear one bit of one term's bitmap; a chunk that becomes empty goes away.
+local function mark(term, number, on)
+  local field = term .. '/' .. math.floor(number / CHUNK)
+  local offset = number % CHUNK
+  local at = math.floor(offset / 8) + 1
+  local bit_value = 2 ^ (offset % 8)
+  local bytes = redis.call('HGET', INDEX, field) or ''
+  if #bytes < at then
+    if not on then return end
+    bytes = bytes .. string.rep('\0', at - #bytes)
+  end
+  local byte = string.byte(bytes, at)
+  local is_on = math.floor(byte / bit_value) % 2 == 1
+  if is_on == on then return end
+  byte = on and byte + bit_value or byte - bit_value
+  bytes = string.sub(bytes, 1, at - 1) .. string.char(byte) .. string.sub(bytes, at + 1)
+  if not on and not string.find(bytes, '[^%z]') then
+    redis.call('HDEL', INDEX, field)
+  else
+    redis.call('HSET', INDEX, field, bytes)
+  end
+end
+
+local function index(field, value, number, on)
+  if not value or value == '' then return end
+  local term = field .. ':' .. value
+  mark(term, number, on)
+  if not UNCOUNTED[field] and redis.call('HINCRBY', COUNTS, term, on and 1 or -1) <= 0 then
+    redis.call('HDEL', COUNTS, term)
+  end
+end
+
+local function move(field, from, to, number)
+  if from == to then return end
+  index(field, from, number, false)
+  index(field, to, number, true)
+end
+
+-- The fields that every transition looks at first.
+local function load()
+  local f = redis.call('HMGET', RECORD, 'v', 'no', 'st', 'at', 'wk', 'sd', 'ls', 'fn', 'rs', 'cr')
+  if not f[2] then return nil end
+  if tonumber(f[1]) > FORMAT then
+    error('EXECUTIONS-NEWER record format ' .. f[1])
+  end
+  return { number = tonumber(f[2]), status = f[3], attempt = tonumber(f[4]), worker = f[5],
+           started = f[6] and tonumber(f[6]), entries = tonumber(f[7]), fn = f[8], reason = f[9],
+           created = tonumber(f[10]) }
+end
+
+-- Append to the status log; gives the fields to write with the record.
+local function entry(x, status, reason, at_us, attempt, principal, message)
+  x.entries = x.entries + 1
+  if x.entries > LOG_CAP then
+    redis.call('HDEL', RECORD, tostring(x.entries - LOG_CAP + LOG_FIRST))
+  end
+  return tostring(x.entries),
+    status .. '/' .. reason .. '|' .. int(at_us) .. '|' .. attempt .. '|' .. (principal or '') .. '|' .. (message or '')
+end
+
+-- Tell the event stream and whoever waits for this execution.
+local function announce(id, x, status, reason, attempt, result, traceback, children)
+  redis.call('XADD', EVENTS, 'MAXLEN', '~', EVENTS_CAP, '*', 'i', id, 's', status, 'r', reason,
+    'a', attempt, 'n', x.number, 'f', x.fn)
+  local state = reason == 'retrying' and 'RETRY' or CELERY[status]
+  redis.call('PUBLISH', RECORD, '{"task_id":' .. quoted(id) .. ',"status":"' .. state .. '","result":' ..
+    (result or 'null') .. ',"traceback":' .. (traceback or 'null') .. ',"children":' .. (children or '[]') ..
+    ',"execution":["' .. status .. '","' .. reason .. '",' .. attempt .. ']}')
+end
+
+-- Put aside what is known of an attempt that is over, before the next one writes over it.
+local function archive(attempt, status, reason, at_us)
+  local f = redis.call('HMGET', RECORD, 'wk', 'pid', 'po', 'sd', 'cp', 'mm', 'er', 'tb', 'vs', 'fi')
+  redis.call('HSET', RECORD, 'a' .. attempt, cjson.encode({
+    worker = f[1], pid = f[2], pool = f[3], started = f[4], finished = f[10] or int(at_us), cpu = f[5],
+    memory = f[6], error = f[7], traceback = f[8], service_version = f[9], status = status, reason = reason }))
+end
+
+-- Close an execution: the last entry, the times, the indexes, its life after death.
+local function close(id, x, status, reason, principal, message, retention_s, fields, result, traceback, children)
+  local at_us = now_us()
+  local seq, text = entry(x, status, reason, at_us, x.attempt, principal, message)
+  redis.call('HSET', RECORD, 'st', status, 'rs', reason, 'msg', message or '', 'fi', int(at_us),
+    'ls', x.entries, seq, text, unpack(fields))
+  move('status', x.status, status, x.number)
+  redis.call('ZADD', FINISHED, int(at_us), x.number)
+  if x.started then
+    -- The number's low bits keep equal durations apart, so that a cursor can name a place between them.
+    redis.call('ZADD', DURATION, int((at_us - x.started) * 1024 + x.number % 1024), x.number)
+  end
+  redis.call('ZREM', OUTBOX, id)
+  redis.call('HDEL', STOPS, id)
+  redis.call('EXPIRE', RECORD, retention_s)
+  if x.started and redis.call('EXISTS', LOG) == 1 then
+    redis.call('XADD', LOG, '*', 'end', status)
+    redis.call('EXPIRE', LOG, retention_s)
+  end
+  announce(id, x, status, reason, x.attempt, result, traceback, children)
+  return at_us
+end
+
+-- Open an execution for its next attempt: back to pending, into the outbox.
+local function reopen(id, x, reason, principal, message, drop)
+  local at_us = now_us()
+  local seq, text = entry(x, 'pending', reason, at_us, x.attempt, principal, message)
+  redis.call('HSET', RECORD, 'st', 'pending', 'rs', reason, 'msg', message or '', 'qd', int(at_us),
+    'ls', x.entries, seq, text)
+  redis.call('HDEL', RECORD, 'fi', 'tt', unpack(drop))
+  move('status', x.status, 'pending', x.number)
+  redis.call('ZREM', FINISHED, x.number)
+  redis.call('ZREM', DURATION, x.number)
+  redis.call('HDEL', STOPS, id)
+  redis.call('ZADD', OUTBOX, int(at_us), id)
+  redis.call('PERSIST', RECORD)
+  announce(id, x, 'pending', reason, x.attempt)
+end
+
+-- Read a counted list from ARGV: gives the items and where the next one starts.
+local function take(from)
+  local items, n = {}, tonumber(ARGV[from])
+  for i = 1, n do items[i] = ARGV[from + i] end
+  return items, from + n + 1
+end

@@ -1,0 +1,30 @@
+-- annotate: write what a function, its worker or a person says about an execution.
+-- KEYS   see _prelude
+-- ARGV   id, attempt ('' to write whatever the status), n, field and value ..., m, new tag ..., terms n, field and value ...
+-- REPLY  {'ok'} | {'missing'} | {'stale', status, reason, attempt}
+-- EFFECT fields, tags and their index entries, an event; the status stays
+
+local id = ARGV[1]
+local x = load()
+if not x then return { 'missing' } end
+if ARGV[2] ~= '' and (x.status ~= 'running' or x.attempt ~= tonumber(ARGV[2])) then
+  return { 'stale', x.status, x.reason, x.attempt }
+end
+local fields, tags_at = take(3)
+local tags, terms_at = take(tags_at)
+local terms = take(terms_at)
+if #fields > 0 then redis.call('HSET', RECORD, unpack(fields)) end
+if #tags > 0 then
+  local known, seen = cjson.decode(redis.call('HGET', RECORD, 'tg') or '[]'), {}
+  for _, tag in ipairs(known) do seen[tag] = true end
+  for _, tag in ipairs(tags) do
+    if not seen[tag] and #known < 100 then
+      known[#known + 1], seen[tag] = tag, true
+      index('tag', tag, x.number, true)
+    end
+  end
+  redis.call('HSET', RECORD, 'tg', cjson.encode(known))
+end
+for i = 1, #terms, 2 do index(terms[i], terms[i + 1], x.number, true) end
+announce(id, x, x.status, x.reason, x.attempt)
+return { 'ok' }

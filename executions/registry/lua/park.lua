@@ -1,0 +1,18 @@
+-- park: say why a waiting execution waits, or that it no longer does.
+-- KEYS   see _prelude
+-- ARGV   id, reason, message, outbox '1' (to be published again) or ''
+-- REPLY  {'ok', next attempt} | {'missing'} | {'stale', status, reason, attempt}
+-- EFFECT record, entry (only where the reason changes), event; parked executions are not in the outbox
+
+local id, reason = ARGV[1], ARGV[2]
+local x = load()
+if not x then return { 'missing' } end
+if x.status ~= 'pending' then return { 'stale', x.status, x.reason, x.attempt } end
+local at_us = now_us()
+if x.reason ~= reason then
+  local seq, text = entry(x, 'pending', reason, at_us, x.attempt, '', ARGV[3])
+  redis.call('HSET', RECORD, 'rs', reason, 'msg', ARGV[3], 'ls', x.entries, seq, text)
+  announce(id, x, 'pending', reason, x.attempt)
+end
+if ARGV[4] == '1' then redis.call('ZADD', OUTBOX, int(at_us), id) else redis.call('ZREM', OUTBOX, id) end
+return { 'ok', x.attempt + 1 }

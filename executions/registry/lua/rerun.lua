@@ -1,0 +1,15 @@
+-- rerun: open an ended execution for one more attempt.
+-- KEYS   see _prelude
+-- ARGV   id, principal, message
+-- REPLY  {'ok', next attempt} | {'missing'} | {'open', status, reason, attempt}: it has not ended
+-- EFFECT the last attempt is put aside, the record is pending again, the outbox holds it; nothing is forgotten
+
+local id = ARGV[1]
+local x = load()
+if not x then return { 'missing' } end
+if x.status == 'pending' or x.status == 'running' then return { 'open', x.status, x.reason, x.attempt } end
+if x.attempt > 0 and redis.call('HEXISTS', RECORD, 'a' .. x.attempt) == 0 then
+  archive(x.attempt, x.status, x.reason, now_us())
+end
+reopen(id, x, 'rerun', ARGV[2], ARGV[3], { 'er', 'tb', 'cp', 'mm', 'pc', 'pm', 'eta', 'out', 'or', 'ex' })
+return { 'ok', x.attempt + 1 }

@@ -1,0 +1,24 @@
+-- retry: end the running attempt and wait for the next (retry, rerun on reset, rescue, replace).
+-- KEYS   see _prelude; 11 is the log of the attempt
+-- ARGV   id, attempt, reason, principal, message, n, field and value ... (what is known of the attempt's end),
+--        m, field and value ... (of the next attempt), new function or ''
+-- REPLY  {'ok', next attempt} | {'missing'} | {'stale', status, reason, attempt} | {'stop'}: a stop was asked, end it
+-- EFFECT the attempt is put aside, the record is pending again, the outbox holds it
+
+local id, attempt, reason = ARGV[1], tonumber(ARGV[2]), ARGV[3]
+local x = load()
+if not x then return { 'missing' } end
+if x.status ~= 'running' or x.attempt ~= attempt then return { 'stale', x.status, x.reason, x.attempt } end
+if redis.call('HEXISTS', RECORD, 'tt') == 1 then return { 'stop' } end
+local ended, after = take(6)
+local coming, last = take(after)
+if #ended > 0 then redis.call('HSET', RECORD, unpack(ended)) end
+archive(attempt, 'failed', reason, now_us())
+if redis.call('EXISTS', LOG) == 1 then redis.call('XADD', LOG, '*', 'end', reason) end
+reopen(id, x, reason, ARGV[4], ARGV[5], { 'er', 'tb', 'cp', 'mm', 'pc', 'pm', 'eta' })
+if #coming > 0 then redis.call('HSET', RECORD, unpack(coming)) end
+if ARGV[last] ~= '' then
+  redis.call('HSET', RECORD, 'fn', ARGV[last])
+  move('function', x.fn, ARGV[last], x.number)
+end
+return { 'ok', attempt + 1 }

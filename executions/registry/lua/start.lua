@@ -1,0 +1,33 @@
+-- start: give the next attempt to exactly one worker.
+-- KEYS   see _prelude; 11 is the log of the attempt that starts
+-- ARGV   id, attempt named by the message ('' for any), worker, pid, pool, service version or '', retention_s
+-- REPLY  {'ok', attempt, options, created_us, state, payload reference, started_us}
+--        | {'missing'} | {'taken', status, reason, attempt} | {'expired'}
+-- EFFECT record, entry, indexes, event; the outbox entry goes; an expired execution is closed
+
+local id, named, worker, version = ARGV[1], ARGV[2], ARGV[3], ARGV[6]
+local x = load()
+if not x then return { 'missing' } end
+if x.status ~= 'pending' or (named ~= '' and tonumber(named) ~= x.attempt + 1) then
+  return { 'taken', x.status, x.reason, x.attempt }
+end
+local more = redis.call('HMGET', RECORD, 'op', 'ex', 'ss', 'pay')
+local at_us = now_us()
+if more[2] and tonumber(more[2]) < at_us then
+  close(id, x, 'terminated', 'expired', '', 'expired before a worker took it', ARGV[7],
+    { 'er', '{"exc_type":"TaskRevokedError","exc_message":["expired"],"exc_module":"celery.exceptions"}' },
+    '{"exc_type":"TaskRevokedError","exc_message":["expired"],"exc_module":"celery.exceptions"}')
+  return { 'expired' }
+end
+x.attempt = x.attempt + 1
+local seq, text = entry(x, 'running', 'started', at_us, x.attempt)
+redis.call('HSET', RECORD, 'st', 'running', 'rs', 'started', 'msg', '', 'at', x.attempt, 'sd', int(at_us), 'wk', worker,
+  'pid', ARGV[4], 'po', ARGV[5], 'ls', x.entries, seq, text)
+if version ~= '' then redis.call('HSET', RECORD, 'vs', version) end
+move('status', 'pending', 'running', x.number)
+move('worker', x.worker, worker, x.number)
+if x.attempt == 1 then mark('has:started', x.number, true) end
+redis.call('ZADD', STARTED, int(at_us), x.number)
+redis.call('ZREM', OUTBOX, id)
+announce(id, x, 'running', 'started', x.attempt)
+return { 'ok', x.attempt, more[1] or '', x.created, more[3] or '', more[4] or '', int(at_us) }

@@ -1,0 +1,37 @@
+-- submit: accept an execution.
+-- KEYS   see _prelude
+-- ARGV   id, packed id or '', reason, message, n, field and value ..., n, term field and value ..., outbox '1' or ''
+-- REPLY  {'new', number} | {'exists', status, reason, attempt}
+-- EFFECT record, first status log entry, indexes, event and outbox entry; nothing where the id exists
+
+local id, packed, reason, message = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local known = load()
+if known then return { 'exists', known.status, known.reason, known.attempt } end
+
+local fields, next_at = take(5)
+local terms, after = take(next_at)
+local at_us = now_us()
+local number = redis.call('HINCRBY', META, 'number', 1)
+local x = { number = number, entries = 0, status = '', attempt = 0, fn = '' }
+for i = 1, #fields, 2 do
+  if fields[i] == 'fn' then x.fn = fields[i + 1] end
+end
+local seq, text = entry(x, 'pending', reason, at_us, 0, '', message)
+redis.call('HSET', RECORD, 'v', FORMAT, 'no', number, 'st', 'pending', 'rs', reason, 'at', 0,
+  'cr', int(at_us), 'ls', 1, seq, text, unpack(fields))
+
+local chunk, slot = math.floor(number / ID_CHUNK), number % ID_CHUNK
+if packed == '' then
+  redis.call('HSET', IDS, 'x' .. number, id)
+else
+  local ids = redis.call('HGET', IDS, chunk) or ''
+  redis.call('HSET', IDS, chunk, ids .. string.rep('\0', slot * 16 - #ids) .. packed)
+end
+if number % CHUNK == 0 or number == 1 then redis.call('ZADD', MARKS, int(at_us), number) end
+
+mark('*', number, true)
+index('status', 'pending', number, true)
+for i = 1, #terms, 2 do index(terms[i], terms[i + 1], number, true) end
+if ARGV[after] == '1' then redis.call('ZADD', OUTBOX, int(at_us), id) end
+announce(id, x, 'pending', reason, 0)
+return { 'new', number }

@@ -1,0 +1,63 @@
+"""The Lua scripts: read once from their files, run by their hash, sent again where the server forgot them."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+from redis.exceptions import NoScriptError
+
+from executions.registry.connection import RedisClient
+
+_FOLDER = files(__package__) / "lua"
+_PRELUDE = (_FOLDER / "_prelude.lua").read_text()
+
+
+@dataclass(frozen=True)
+class Script:
+    """One script file, with the prelude where it changes an execution."""
+
+    name: str
+    text: str
+    sha: str
+
+    def __call__(self, client: RedisClient, keys: tuple[str, ...], args: tuple[Any, ...]) -> Any:
+        """Run the script in one round trip (two where the server does not know it yet)."""
+        try:
+            return client.evalsha(self.sha, len(keys), *keys, *args)
+        except NoScriptError:
+            return client.eval(self.text, len(keys), *keys, *args)
+
+    def queue(self, pipeline: Any, keys: tuple[str, ...], args: tuple[Any, ...]) -> None:
+        """Add the script to a pipeline; the caller makes sure that the server knows it (`ensure`)."""
+        pipeline.evalsha(self.sha, len(keys), *keys, *args)
+
+    def ensure(self, client: RedisClient) -> None:
+        """Make the server know the script."""
+        client.script_load(self.text)
+
+
+def _read(name: str, *, prelude: bool = True) -> Script:
+    body = (_FOLDER / f"{name}.lua").read_text()
+    text = _strip(f"{_PRELUDE}\n{body}" if prelude else body)
+    return Script(name, text, hashlib.sha1(text.encode()).hexdigest())
+
+
+def _strip(text: str) -> str:
+    """Leave out whole-line comments: the server keeps each script's text in memory."""
+    return re.sub(r"^\s*--.*\n", "", text, flags=re.MULTILINE)
+
+
+SUBMIT = _read("submit")
+START = _read("start")
+FINISH = _read("finish")
+SETTLE = _read("settle")
+TERMINATE = _read("terminate")
+RETRY = _read("retry")
+RERUN = _read("rerun")
+PARK = _read("park")
+ANNOTATE = _read("annotate")
+PRUNE = _read("prune")
