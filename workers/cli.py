@@ -11,37 +11,101 @@ from rich.console import Console
 from rich.table import Table
 
 import executions
+from executions import Execution
 from executions.errors import ExecutionsError
+from executions.registry.connection import mask_password, normalize_url
+from executions.settings import DEFAULT_URL, Settings
 from workers import samples
-from workers.local.parts import Wish
-from workers.local.server import HOST, USUAL_PORT
+from workers.local.parts import DEFAULT_APP, Wish
+from workers.local.server import HOST
 from workers.local.stack import GRACE_S, Report, Stack
-
-DEFAULT_APP = "workers.app"
-SCHEMES = ("redis", "rediss", "valkey", "valkeys", "unix", "redis+socket", "sentinel")
 
 _folder = click.option(
     "--folder",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path(),
-    help="The project's folder; data and logs go to .executions in it.  [default: the current one]",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    default=".",
+    show_default=True,
+    help="The project's folder; data and logs are in .executions below it.",
 )
 
 
 @click.command()
-@click.option("--url", metavar="URL", help="Use this server in place of the embedded one.")
+@click.option("--url", envvar="EXECUTIONS_URL", metavar="URL", help="A server to use in place of the embedded one.")
 @click.option("--workers", type=click.IntRange(0, 64), default=2, show_default=True, help="How many workers.")
-@click.option("--concurrency", type=click.IntRange(1, 1024), default=2, show_default=True, help="Slots each.")
+@click.option("--concurrency", type=click.IntRange(1, 1024), default=2, show_default=True, help="Slots of each.")
 @click.option(
     "--pool",
     type=click.Choice(["prefork", "threads", "solo", "gevent"]),
     default="prefork",
     show_default=True,
-    help="What a slot is.",
+    help="What the workers run functions in.",
 )
 @click.option("-A", "--app", default=DEFAULT_APP, show_default=True, help="The Celery app to run.")
-@click.option("--flower/--no-flower", default=True, help="Whether to start Flower.")
-@click.option("--samples/--no-samples", "with_samples", default=True, help="Whether to run the samples.")
+@click.option("--flower/--no-flower", default=True, help="Start Flower too.  [default: yes]")
+@click.option("--samples/--no-samples", "with_samples", default=True, help="Run some samples.  [default: yes]")
 @_folder
-def up(with_samples: bool, folder: Path, url: str | None, **wishes: object) -> None:
-    """Start a server, workers and Flower here; what runs already is left alone."""
+def up(folder: Path, with_samples: bool, url: str | None, **wished: str | int | bool) -> None:
+    """Start a server, workers and Flower on this machine; what runs already is left alone."""
+    console = Console(highlight=False)
+    with _one_line_errors():
+        settings = Settings.from_env(url=normalize_url(url) if url else None)
+        wish = Wish(url=settings.url if url else None, broker=settings.broker, **wished)
+        report = Stack(folder, _say(console)).up(wish)
+        # The samples are functions of the fleet's own app; another app's workers do not know them.
+        if with_samples and wish.app == DEFAULT_APP and wish.workers:
+            console.print("running a few samples")
+            console.print(_table(_run_samples(report)))
+        _print_addresses(console, report)
+
+
+@click.command()
+@click.option("--grace", type=click.FloatRange(min=0), default=GRACE_S, show_default=True, help="Seconds to finish.")
+@_folder
+def down(folder: Path, grace: float) -> None:
+    """Stop what `up` started; the data stays and the next `up` finds it."""
+    console = Console(highlight=False)
+    with _one_line_errors():
+        stopped = Stack(folder, _say(console)).down(grace)
+    console.print(f"stopped: {', '.join(stopped)}" if stopped else "nothing was running")
+
+
+def _say(console: Console):  # type: ignore[no-untyped-def]
+    return lambda line: console.print(line, style="dim")
+
+
+@contextmanager
+def _one_line_errors() -> Iterator[None]:
+    """Show an error of ours as its one sentence and not as a traceback."""
+    try:
+        yield
+    except ExecutionsError as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _run_samples(report: Report) -> list[Execution]:
+    client = executions.connect(report.url)
+    try:
+        return samples.run_samples(client)
+    finally:
+        client.close()
+
+
+def _table(shown: Sequence[Execution]) -> Table:
+    table = Table("id", "function", "status", "attempts", "duration")
+    for execution in shown:
+        status = f"{execution.status}/{execution.reason}".rstrip("/")
+        took = "" if execution.duration is None else f"{execution.duration:.2f} s"
+        table.add_row(execution.id, execution.function, status, str(execution.attempts), took)
+    return table
+
+
+def _print_addresses(console: Console, report: Report) -> None:
+    console.print(f"\nserver   [bold]{mask_password(report.url)}[/bold]")
+    if report.flower_port:
+        console.print(f"Flower   [bold]http://{HOST}:{report.flower_port}[/bold]")
+    console.print("\nTry next:")
+    if report.url != DEFAULT_URL:
+        # Not on the address where every command looks for it, so they have to be told.
+        console.print(f"  export EXECUTIONS_URL='{mask_password(report.url)}'", soft_wrap=True)
+    for command in ("executions ls", "executions run samples.train digits", "executions down"):
+        console.print(f"  {command}")

@@ -15,6 +15,9 @@ from typing import Any
 from workers.local.processes import ProcessId, run
 from workers.local.server import HOST, free_port, is_free
 
+#: The fleet's own app.
+DEFAULT_APP = "workers.app"
+
 USUAL_FLOWER_PORT = 5555
 
 #: Seconds that the question may take, Celery's own start included.
@@ -28,9 +31,11 @@ ASK_AFTER_S = 10.0
 class Wish:
     """What the caller of `up` wants to run."""
 
-    folder: Path
+    #: A server to use in place of the embedded one.
     url: str | None = None
-    app: str = "workers.app"
+    #: Where the messages go, if not through the registry's server.
+    broker: str = ""
+    app: str = DEFAULT_APP
     workers: int = 2
     concurrency: int = 2
     pool: str = "prefork"

@@ -99,9 +99,9 @@ class Stack:
     def _environment(wish: Wish, server: EmbeddedServer | None) -> dict[str, str]:
         if server is None:
             return {"EXECUTIONS_URL": str(wish.url)}
-        # An app that names a broker of its own is sent to the embedded server all the same: the stack
-        # that runs on a laptop must not take work from the broker that production uses.
-        return {"EXECUTIONS_URL": server.url, "CELERY_BROKER_URL": server.url}
+        # An app that names a broker of its own is sent to the embedded server all the same: the stack on
+        # a laptop must not take work from the broker of production. EXECUTIONS_BROKER says otherwise.
+        return {"EXECUTIONS_URL": server.url, "CELERY_BROKER_URL": wish.broker or server.url}
 
     def _specs(self, wish: Wish, env: dict[str, str], recorded: dict[str, Part]) -> list[Spec]:
         specs = [parts.worker_spec(wish, number, env) for number in range(1, wish.workers + 1)]
