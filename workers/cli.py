@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 import executions
-from executions import Execution
 from executions.errors import ExecutionsError
+from executions.execution import Execution
 from executions.registry.connection import mask_password, normalize_url
 from executions.settings import DEFAULT_URL, Settings
 from workers import samples
@@ -30,9 +30,13 @@ _folder = click.option(
 
 
 @click.command()
-@click.option("--url", envvar="EXECUTIONS_URL", metavar="URL", help="A server to use in place of the embedded one.")
+@click.option(
+    "--url", envvar="EXECUTIONS_URL", metavar="URL", help="A server to use in place of the embedded one."
+)
 @click.option("--workers", type=click.IntRange(0, 64), default=2, show_default=True, help="How many workers.")
-@click.option("--concurrency", type=click.IntRange(1, 1024), default=2, show_default=True, help="Slots of each.")
+@click.option(
+    "--concurrency", type=click.IntRange(1, 1024), default=2, show_default=True, help="Slots of each."
+)
 @click.option(
     "--pool",
     type=click.Choice(["prefork", "threads", "solo", "gevent"]),
@@ -42,35 +46,56 @@ _folder = click.option(
 )
 @click.option("-A", "--app", default=DEFAULT_APP, show_default=True, help="The Celery app to run.")
 @click.option("--flower/--no-flower", default=True, help="Start Flower too.  [default: yes]")
-@click.option("--samples/--no-samples", "with_samples", default=True, help="Run some samples.  [default: yes]")
+@click.option(
+    "--samples/--no-samples", "with_samples", default=True, help="Run some samples.  [default: yes]"
+)
 @_folder
-def up(folder: Path, with_samples: bool, url: str | None, **wished: str | int | bool) -> None:
+def up(
+    url: str | None,
+    workers: int,
+    concurrency: int,
+    pool: str,
+    app: str,
+    flower: bool,
+    with_samples: bool,
+    folder: Path,
+) -> None:
     """Start a server, workers and Flower on this machine; what runs already is left alone."""
     console = Console(highlight=False)
     with _one_line_errors():
         settings = Settings.from_env(url=normalize_url(url) if url else None)
-        wish = Wish(url=settings.url if url else None, broker=settings.broker, **wished)
-        report = Stack(folder, _say(console)).up(wish)
+        wish = Wish(
+            url=settings.url if url else None,
+            broker=settings.broker,
+            app=app,
+            workers=workers,
+            concurrency=concurrency,
+            pool=pool,
+            flower=flower,
+        )
+        report = Stack(folder, _sayer(console)).up(wish)
         # The samples are functions of the fleet's own app; another app's workers do not know them.
-        if with_samples and wish.app == DEFAULT_APP and wish.workers:
+        if with_samples and workers and app == DEFAULT_APP:
             console.print("running a few samples")
             console.print(_table(_run_samples(report)))
         _print_addresses(console, report)
 
 
 @click.command()
-@click.option("--grace", type=click.FloatRange(min=0), default=GRACE_S, show_default=True, help="Seconds to finish.")
+@click.option(
+    "--grace", type=click.FloatRange(min=0), default=GRACE_S, show_default=True, help="Seconds to finish."
+)
 @_folder
 def down(folder: Path, grace: float) -> None:
     """Stop what `up` started; the data stays and the next `up` finds it."""
     console = Console(highlight=False)
     with _one_line_errors():
-        stopped = Stack(folder, _say(console)).down(grace)
+        stopped = Stack(folder, _sayer(console)).down(grace)
     console.print(f"stopped: {', '.join(stopped)}" if stopped else "nothing was running")
 
 
-def _say(console: Console):  # type: ignore[no-untyped-def]
-    return lambda line: console.print(line, style="dim")
+def _sayer(console: Console) -> Callable[[str], None]:
+    return lambda line: console.print(line, style="dim", markup=False, soft_wrap=True)
 
 
 @contextmanager

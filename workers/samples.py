@@ -8,7 +8,7 @@ from typing import Any
 from celery import shared_task
 
 import executions
-from executions import Client, Execution
+from executions.execution import Execution
 
 #: Seconds that one sample may take in all before `run_samples` goes on without its end.
 WAIT_S = 30.0
@@ -61,7 +61,7 @@ def divide(dividend: float, divisor: float) -> float:
     return dividend / divisor
 
 
-def run_samples(client: Client) -> list[Execution]:
+def run_samples(client: executions.Client) -> list[Execution]:
     """Run each kind of execution once and give them as they ended."""
     progress = client.submit("samples.train", "digits", tags=["sample"])
     stopped = client.submit("samples.train", "wrong-data", epochs=500, tags=["sample"])

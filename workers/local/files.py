@@ -79,5 +79,7 @@ def _wait_for_lock(path: Path, within_s: float) -> int:
         return descriptor is not None
 
     if not wait_until(take, within_s):
-        raise Conflict(f"another `executions up` or `down` still holds {path} after {within_s:.0f} s; try again later")
+        raise Conflict(
+            f"another `executions up` or `down` still holds {path} after {within_s:.0f} s; try again later"
+        )
     return held[0]

@@ -59,7 +59,7 @@ class Part:
     spec: Spec
     process: ProcessId
     log: Path
-    #: How long the log was when the part was started, so that an earlier run's lines are not taken for its own.
+    #: How long the log was when the part was started: what is above are an earlier run's lines.
     log_start: int = 0
     #: Whether it was seen to be ready once, so that nobody has to look again.
     was_ready: bool = False
@@ -92,7 +92,9 @@ class Part:
             log, log_start, was_ready = Path(value["log"]), int(value["log_start"]), bool(value["was_ready"])
         except (KeyError, TypeError, ValueError):
             return None
-        return process and cls(spec=spec, process=process, log=log, log_start=log_start, was_ready=was_ready)
+        if process is None:
+            return None
+        return cls(spec=spec, process=process, log=log, log_start=log_start, was_ready=was_ready)
 
     @property
     def is_alive(self) -> bool:
@@ -168,7 +170,7 @@ def answers_http(port: int) -> bool:
 
 
 def answering_workers(wish: Wish, env: Mapping[str, str]) -> set[str]:
-    """Ask over the broker which workers consume; the way for an app whose logging hides Celery's own lines."""
+    """Ask over the broker which workers consume: the way for an app whose logging hides Celery's lines."""
     command = [*_celery(wish), "inspect", "ping", "--json", "--timeout", "2"]
     try:
         asked = run(command, env, ASK_WITHIN_S)

@@ -129,7 +129,12 @@ def run(
 ) -> subprocess.CompletedProcess[bytes]:
     """Run a short command to its end."""
     return subprocess.run(
-        command, stdin=subprocess.DEVNULL, capture_output=True, env=_inherited(env), timeout=within_s, check=False
+        command,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        env=_inherited(env),
+        timeout=within_s,
+        check=False,
     )
 
 
@@ -145,7 +150,7 @@ def rotate(log: Path) -> None:
 
 
 def stop(processes: Iterable[ProcessId], grace_s: float) -> None:
-    """End processes: ask all of them, wait for all of them together, then kill what is left with its group."""
+    """End processes: ask all, wait for all of them together, then kill what is left with its group."""
     asked = [process for process in processes if process.is_alive]
     for process in asked:
         process.signal(signal.SIGTERM)

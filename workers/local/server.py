@@ -119,7 +119,7 @@ def find_binary() -> Path:
 
 
 class EmbeddedServer:
-    """A Valkey server with its data in a folder; starting it again finds the data and a server that still runs.
+    """A Valkey server with its data in a folder; `start()` finds the data, and the server if it still runs.
 
     `port=None` takes the usual port if it is free and any free one otherwise, `port=0` any free one, and
     another number exactly that one. `dies_with_parent` leaves no server behind when a test run is killed.
@@ -259,7 +259,9 @@ class EmbeddedServer:
         if not self.is_running:
             raise Unavailable(f"the server did not start: {self._last_words()}; see {self._log}")
         if not self._is_loaded():
-            raise Unavailable(f"the server is still reading its data after {LOADING_S:.0f} s; see {self._log}")
+            raise Unavailable(
+                f"the server is still reading its data after {LOADING_S:.0f} s; see {self._log}"
+            )
 
     def _is_loaded(self) -> bool:
         answer = self._ask_own()

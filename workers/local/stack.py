@@ -83,8 +83,11 @@ class Stack:
     @contextmanager
     def _alone(self) -> Iterator[None]:
         files.make_private(self.folder)
-        lock = self.folder / "lock"
-        with files.locked(lock, LOCK_S, lambda: self._say("waiting for another `executions up` or `down` here")):
+
+        def say_so() -> None:
+            self._say("waiting for another `executions up` or `down` in this folder")
+
+        with files.locked(self.folder / "lock", LOCK_S, say_so):
             yield
 
     def _server(self) -> EmbeddedServer:
@@ -115,7 +118,8 @@ class Stack:
         """End what runs but is not wished for, or is wished for in another way."""
         retired = [part for name, part in recorded.items() if part.is_alive and part.spec != keep.get(name)]
         for part in retired:
-            self._say(f"stopping {part.spec.name}: {'it changed' if part.spec.name in keep else 'not wanted'}")
+            why = "it changed" if part.spec.name in keep else "it is not wanted"
+            self._say(f"stopping {part.spec.name}: {why}")
         self._end(retired, GRACE_S)
 
     def _start_missing(self, specs: list[Spec]) -> None:
