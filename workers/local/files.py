@@ -63,14 +63,19 @@ def locked(path: Path, within_s: float, waiting: Callable[[], None]) -> Iterator
     descriptor = try_lock(path)
     if descriptor is None:
         waiting()
-        descriptor = _wait_for_lock(path, within_s)
+        descriptor = wait_for_lock(path, within_s)
+    if descriptor is None:
+        raise Conflict(
+            f"another `executions up` or `down` still holds {path} after {within_s:.0f} s; try again later"
+        )
     try:
         yield
     finally:
         os.close(descriptor)
 
 
-def _wait_for_lock(path: Path, within_s: float) -> int:
+def wait_for_lock(path: Path, within_s: float) -> int | None:
+    """Take a lock as soon as its holder lets go, or give up and give nothing."""
     held: list[int] = []
 
     def take() -> bool:
@@ -78,8 +83,4 @@ def _wait_for_lock(path: Path, within_s: float) -> int:
         held.extend([] if descriptor is None else [descriptor])
         return descriptor is not None
 
-    if not wait_until(take, within_s):
-        raise Conflict(
-            f"another `executions up` or `down` still holds {path} after {within_s:.0f} s; try again later"
-        )
-    return held[0]
+    return held[0] if wait_until(take, within_s) else None

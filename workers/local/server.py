@@ -28,6 +28,9 @@ LOADING_S = 600.0
 #: Seconds that a server has to write its last data when it is stopped.
 STOP_S = 30.0
 
+#: Seconds to wait for the folder's lock. A server's threads may outlive its end by some milliseconds.
+LOCK_S = 3.0
+
 #: How often another port is tried when somebody takes the one that was free a moment ago.
 PORT_TRIES = 5
 
@@ -218,7 +221,7 @@ class EmbeddedServer:
 
     def _launch(self) -> bool:
         """Start one process; tell whether it came up, as opposed to finding its port taken in between."""
-        lock = files.try_lock(self.folder / "server.lock")
+        lock = files.wait_for_lock(self.folder / "server.lock", LOCK_S)
         if lock is None:
             raise Conflict(f"another server uses {self.folder}; stop it first (its pid is in valkey.pid)")
         try:
