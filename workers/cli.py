@@ -17,7 +17,6 @@ from executions.registry.connection import mask_password, normalize_url
 from executions.settings import DEFAULT_URL, Settings
 from workers import samples
 from workers.local.parts import DEFAULT_APP, Wish
-from workers.local.server import HOST
 from workers.local.stack import GRACE_S, Report, Stack
 
 _folder = click.option(
@@ -126,8 +125,8 @@ def _table(shown: Sequence[Execution]) -> Table:
 
 def _print_addresses(console: Console, report: Report) -> None:
     console.print(f"\nserver   [bold]{mask_password(report.url)}[/bold]")
-    if report.flower_port:
-        console.print(f"Flower   [bold]http://{HOST}:{report.flower_port}[/bold]")
+    if report.flower_url:
+        console.print(f"Flower   [bold]{report.flower_url}[/bold]", soft_wrap=True)
     console.print("\nTry next:")
     if report.url != DEFAULT_URL:
         # Not on the address where every command looks for it, so they have to be told.

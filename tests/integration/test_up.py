@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import http.client
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -111,6 +114,14 @@ def does_work(url: str, witness: Path, eventually: Eventually) -> None:
     with Celery("caller", broker=url) as caller:
         caller.send_task("plain.touch", [str(witness)])
     eventually(witness.exists)
+
+
+def status_of(port: int, path: str, login: str) -> int:
+    connection = http.client.HTTPConnection("127.0.0.1", port)
+    basic = base64.b64encode(login.encode()).decode()
+    connection.request("GET", path, headers={"Authorization": f"Basic {basic}"})
+    with contextlib.closing(connection):
+        return connection.getresponse().status
 
 
 def kill(process: ProcessId, eventually: Eventually) -> None:
@@ -258,13 +269,16 @@ def test_a_given_server_takes_the_place_of_the_embedded_one(
 
 
 def test_flower_answers_on_the_address_that_is_shown(project: Project) -> None:
+    # Given a stack with Flower, I expect the address to hold a login
     said = project.up("--workers", "0", "--flower")
-    port = project.parts["flower"]["port"]
-    assert f"http://127.0.0.1:{port}" in said
-    connection = http.client.HTTPConnection("127.0.0.1", port)
-    connection.request("GET", "/")
-    assert connection.getresponse().status in (200, 302)
-    connection.close()
+    shown = re.search(r"http://(\S+)@127\.0\.0\.1:(\d+)", said)
+    assert shown
+    login, port = shown[1], int(shown[2])
+    # ... that opens the interface of which the buttons are made, and nobody else's does
+    assert status_of(port, "/api/workers", login) == 200
+    assert status_of(port, "/api/workers", "executions:guess") == 401
+    # ... and that is the same when up is called again
+    assert shown[0] in project.up("--workers", "0", "--flower")
     assert "stopped: flower, server" in project.down()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import importlib.util
 import json
+import secrets
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ from workers.local.server import HOST, free_port, is_free
 DEFAULT_APP = "workers.app"
 
 USUAL_FLOWER_PORT = 5555
+FLOWER_USER = "executions"
 
 #: Seconds that the question may take, Celery's own start included.
 ASK_WITHIN_S = 20.0
@@ -138,13 +140,19 @@ def worker_spec(wish: Wish, number: int, env: Mapping[str, str]) -> Spec:
 
 
 def flower_spec(wish: Wish, env: Mapping[str, str], before: Part | None) -> Spec:
-    """Say how Flower is started: on its last port while it runs, else on the usual one or a free one."""
+    """Say how Flower is started: on its last port while it runs, else on the usual one or a free one.
+
+    It gets a password, though only this machine can reach it: Flower without one has its buttons switched
+    off, and if they are switched on all the same, any page in the user's browser may press them.
+    """
     if before and before.process.is_alive and before.spec.port:
         port = before.spec.port
     else:
         port = USUAL_FLOWER_PORT if is_free(USUAL_FLOWER_PORT) else free_port()
     command = (*_celery(wish), "flower", f"--address={HOST}", f"--port={port}")
-    return Spec(name="flower", command=command, env=env, port=port)
+    before_env = before.spec.env if before else {}
+    login = before_env.get("FLOWER_BASIC_AUTH") or f"{FLOWER_USER}:{secrets.token_urlsafe(9)}"
+    return Spec(name="flower", command=command, env={**env, "FLOWER_BASIC_AUTH": login}, port=port)
 
 
 def has_flower() -> bool:

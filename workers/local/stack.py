@@ -14,7 +14,7 @@ from pathlib import Path
 from executions.errors import Unavailable
 from workers.local import files, parts, processes
 from workers.local.parts import Part, Spec, Wish
-from workers.local.server import EmbeddedServer
+from workers.local.server import HOST, EmbeddedServer
 from workers.local.waiting import wait_until
 
 FOLDER = ".executions"
@@ -40,9 +40,10 @@ class Report:
     parts: tuple[Part, ...]
 
     @property
-    def flower_port(self) -> int | None:
-        """The port of Flower if it runs."""
-        return next((part.spec.port for part in self.parts if part.spec.port), None)
+    def flower_url(self) -> str | None:
+        """The address of Flower with its login, if it runs."""
+        found = (part.spec for part in self.parts if part.spec.name == "flower")
+        return next((f"http://{spec.env['FLOWER_BASIC_AUTH']}@{HOST}:{spec.port}" for spec in found), None)
 
 
 class Stack:
