@@ -30,12 +30,20 @@ _in_ci = pytest.StashKey[bool]()
 
 def pytest_configure(config: pytest.Config) -> None:
     """Read what is for the tests, then scrub what would change the behaviour of the tested."""
+    config.addinivalue_line("markers", "server: needs a server; set by itself")
     environ = os.environ  # noqa: TID251
     config.stash[_kinds] = environ.get("EXECUTIONS_TEST_SERVER", KINDS[0]).split(",")
     config.stash[_in_ci] = environ.get("CI", "").lower() not in ("", "0", "false")
     for name in [name for name in environ if name.startswith(("EXECUTIONS_", "CELERY_", "FLOWER_"))]:
         if name != "EXECUTIONS_TEST_SERVER":  # The processes that run tests in parallel read it again.
             del environ[name]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that need a server, so that a run on another server can be for them alone."""
+    for item in items:
+        if "server_kind" in getattr(item, "fixturenames", ()):
+            item.add_marker("server")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
