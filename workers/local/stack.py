@@ -74,7 +74,9 @@ class Stack:
             recorded = self._recorded()
             names = [part.spec.name for part in recorded if part.is_alive]
             self._end(recorded, grace_s)
-            processes.stop(processes.marked(f"{self.folder}:"), grace_s)
+            leftovers = processes.marked(f"{self.folder}:")
+            processes.stop(leftovers, grace_s)
+            names += ["what an earlier run had left"] if leftovers else []
             # The server goes last: workers write down how their executions ended.
             server = self._server()
             names += ["server"] if server.is_running else []
