@@ -1,1 +1,75 @@
-"""Executions."""
+"""Every Celery run becomes an execution you can see, follow, stop, limit and rerun."""
+
+from executions.celery.install import install
+from executions.client import Client
+from executions.connect import connect
+from executions.context import (
+    Progress,
+    acheckpoint,
+    add_tag,
+    checkpoint,
+    current,
+    load_state,
+    log_metric,
+    progress,
+    save_state,
+    set_property,
+)
+from executions.errors import (
+    Conflict,
+    ExecutionFailed,
+    ExecutionsError,
+    InvalidInput,
+    InvalidQuery,
+    InvalidSetting,
+    NotFound,
+    NotSerializable,
+    PayloadMissing,
+    StaleAttempt,
+    Terminated,
+    TimedOut,
+    Unavailable,
+    Unsupported,
+    WaitTimeout,
+)
+from executions.execution import Attempt, ErrorInfo, Execution, StopRequest
+from executions.settings import Settings
+from executions.states import Reason, Status
+
+__all__ = [
+    "Attempt",
+    "Client",
+    "Conflict",
+    "ErrorInfo",
+    "Execution",
+    "ExecutionFailed",
+    "ExecutionsError",
+    "InvalidInput",
+    "InvalidQuery",
+    "InvalidSetting",
+    "NotFound",
+    "NotSerializable",
+    "PayloadMissing",
+    "Progress",
+    "Reason",
+    "Settings",
+    "StaleAttempt",
+    "Status",
+    "StopRequest",
+    "Terminated",
+    "TimedOut",
+    "Unavailable",
+    "Unsupported",
+    "WaitTimeout",
+    "acheckpoint",
+    "add_tag",
+    "checkpoint",
+    "connect",
+    "current",
+    "install",
+    "load_state",
+    "log_metric",
+    "progress",
+    "save_state",
+    "set_property",
+]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -30,10 +30,10 @@ class Policy:
     max_attempts: int | None = None
     retry_on: tuple[str, ...] | None = None
     give_up_on: tuple[str, ...] | None = None
-    retry_delay: float | None = None
-    retry_backoff: float | None = None
-    retry_max_delay: float | None = None
-    retry_jitter: bool | None = None
+    backoff_delay: float | None = None
+    backoff_factor: float | None = None
+    backoff_max: float | None = None
+    backoff_jitter: bool | None = None
 
     def over(self, other: Policy) -> Policy:
         """Lay this policy over another: what this one leaves open, the other decides."""
@@ -51,10 +51,10 @@ FIELD_NAMES = frozenset(f.name for f in fields(Policy))
 #: What holds where nobody said anything about retries.
 BUILT_IN = Policy(
     on_reset="failed",
-    retry_delay=1.0,
-    retry_backoff=2.0,
-    retry_max_delay=600.0,
-    retry_jitter=True,
+    backoff_delay=1.0,
+    backoff_factor=2.0,
+    backoff_max=600.0,
+    backoff_jitter=True,
 )
 
 
@@ -63,7 +63,7 @@ def parse_policy(values: Mapping[str, Any]) -> Policy:
     unknown = set(values) - FIELD_NAMES
     if unknown:
         raise InvalidSetting(f"unknown policy setting {min(unknown)!r}; known: {', '.join(sorted(FIELD_NAMES))}")
-    checked = {name: _CHECKS[name](name, value) for name, value in values.items() if value is not None}
+    checked: dict[str, Any] = {name: _CHECKS[name](name, value) for name, value in values.items() if value is not None}
     return Policy(**checked)
 
 
@@ -109,16 +109,16 @@ def _check_bool(name: str, value: Any) -> bool:
     return value
 
 
-_CHECKS = {
+_CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "execution_timeout": check_natural,
     "on_reset": check_on_reset,
     "max_attempts": check_natural,
     "retry_on": _check_errors,
     "give_up_on": _check_errors,
-    "retry_delay": _check_seconds,
-    "retry_backoff": _check_seconds,
-    "retry_max_delay": _check_seconds,
-    "retry_jitter": _check_bool,
+    "backoff_delay": _check_seconds,
+    "backoff_factor": _check_seconds,
+    "backoff_max": _check_seconds,
+    "backoff_jitter": _check_bool,
 }
 
 
@@ -162,9 +162,9 @@ def after_reset(policy: Policy, attempt: int) -> Retry | GiveUp:
 
 def backoff(policy: Policy, attempt: int, chance: float | None = None) -> float:
     """Give the seconds to wait after attempt number `attempt`: exponential, capped, with full jitter's upper half."""
-    delay = (policy.retry_delay or 0.0) * (policy.retry_backoff or 1.0) ** (attempt - 1)
-    delay = min(delay, policy.retry_max_delay or delay)
-    if not policy.retry_jitter:
+    delay = (policy.backoff_delay or 0.0) * (policy.backoff_factor or 1.0) ** (attempt - 1)
+    delay = min(delay, policy.backoff_max or delay)
+    if not policy.backoff_jitter:
         return delay
     return delay * (0.5 + 0.5 * (random.random() if chance is None else chance))
 

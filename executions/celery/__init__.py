@@ -1,1 +1,1 @@
-"""TODO"""
+"""How Celery sees the library, and how the library sees Celery: through public hooks only."""

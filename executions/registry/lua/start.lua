@@ -30,4 +30,4 @@ if x.attempt == 1 then mark('has:started', x.number, true) end
 redis.call('ZADD', STARTED, int(at_us), x.number)
 redis.call('ZREM', OUTBOX, id)
 announce(id, x, 'running', 'started', x.attempt)
-return { 'ok', x.attempt, more[1] or '', x.created, more[3] or '', more[4] or '', int(at_us) }
+return { 'ok', x.attempt, more[1] or '', x.created, more[3] or '', (more[4] and string.sub(more[4], 1, 1) == '@') and more[4] or '', int(at_us) }

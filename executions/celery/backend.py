@@ -1,0 +1,300 @@
+"""The registry as Celery's result backend, and the recording of ends for any other backend.
+
+`Recording` is laid over whichever backend an app uses: it writes each end to the registry in one script.
+`RegistryBackend` is that over Celery's Redis backend, with the record itself as the stored result: no
+`GET`, no `SETEX`, no key besides the record.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Any
+
+from celery import states
+from celery.backends.redis import RedisBackend, ResultConsumer
+from celery.exceptions import NotRegistered, Reject, SoftTimeLimitExceeded, TimeLimitExceeded, WorkerLostError
+from kombu.exceptions import EncodeError
+
+from executions import codec
+from executions.celery import endings
+from executions.celery.runner import ATTEMPT, Attempt
+from executions.celery.site import Site, site_of
+from executions.dispatch import HEADER
+from executions.errors import NotSerializable, PayloadMissing, TimedOut
+from executions.registry import keys
+from executions.registry.connection import normalize_url, translated
+from executions.registry.transitions import Ending, Found, Missing, Submission
+from executions.states import Reason, Status
+from executions.telemetry import log
+
+logger = logging.getLogger(__name__)
+
+_CELERY_STATE = {
+    Status.PENDING: states.PENDING,
+    Status.RUNNING: states.STARTED,
+    Status.SUCCESS: states.SUCCESS,
+    Status.CACHED: states.SUCCESS,
+    Status.FAILED: states.FAILURE,
+    Status.TERMINATED: states.REVOKED,
+}
+
+#: Fields of the record that make up a result.
+_RESULT_FIELDS = ("st", "rs", "out", "or", "er", "tb", "ch", "fi", "cs", "pa", "wk", "sd", "pid")
+
+
+class Recording:
+    """Writes ends to the registry before the backend it is laid over stores and signals them."""
+
+    app: Any
+
+    @property
+    def site(self) -> Site:
+        site = site_of(self.app)
+        assert site is not None
+        return site
+
+    def mark_as_done(
+        self,
+        task_id: str,
+        result: Any,
+        request: Any = None,
+        store_result: bool = True,
+        state: str = states.SUCCESS,
+    ) -> None:
+        if isinstance(self._record_success(task_id, result, request, store_result), Found):
+            return  # a late write of an attempt that was given up: another one owns the execution
+        super().mark_as_done(task_id, result, request, store_result, state)  # type: ignore[misc]
+
+    def mark_as_failure(
+        self,
+        task_id: str,
+        exc: BaseException,
+        traceback: Any = None,
+        request: Any = None,
+        store_result: bool = True,
+        call_errbacks: bool = True,
+        state: str = states.FAILURE,
+    ) -> None:
+        if not self._record_failure(task_id, exc, request):
+            return
+        super().mark_as_failure(  # type: ignore[misc]
+            task_id, exc, traceback, request, store_result, call_errbacks, state
+        )
+
+    def mark_as_revoked(
+        self,
+        task_id: str,
+        reason: str = "",
+        request: Any = None,
+        store_result: bool = True,
+        state: str = states.REVOKED,
+    ) -> None:
+        self._record_stop(task_id, reason, request)
+        super().mark_as_revoked(task_id, reason, request, store_result, state)  # type: ignore[misc]
+
+    def _record_success(self, task_id: str, result: Any, request: Any, store_result: bool) -> Any:
+        attempt: Attempt | None = getattr(request, ATTEMPT, None)
+        if attempt is None:
+            return None
+        try:
+            output = codec.encode(self.prepare_value(result), "output") if store_result else "null"  # type: ignore[attr-defined]
+        except NotSerializable as error:
+            raise EncodeError(str(error)) from None
+        children = self.current_task_children(request)  # type: ignore[attr-defined]
+        fields = attempt.close()
+        if children:
+            fields += ("ch", codec.encode(children))
+        ending = endings.success(self.site, output, codec.encode(children or []), fields)
+        return self._end(task_id, attempt.started.attempt, ending)
+
+    def _record_failure(self, task_id: str, exc: BaseException, request: Any) -> bool:
+        """Record an error; False where the execution has ended already, so that nothing is signalled twice."""
+        attempt: Attempt | None = getattr(request, ATTEMPT, None)
+        reason = reason_of(exc)
+        kind = "system" if reason is Reason.WORKER_LOST else "user"
+        ending = endings.failure(exc, reason, attempt.close() if attempt else [], kind=kind)
+        outcome = self._end(task_id, attempt_of(request), ending)
+        return not isinstance(outcome, Found)
+
+    def _record_stop(self, task_id: str, reason: str, request: Any) -> None:
+        attempt: Attempt | None = getattr(request, ATTEMPT, None)
+        ending = endings.stopped(attempt.close() if attempt else [])
+        if reason == "expired":
+            self.site.transitions.settle(task_id, expired_ending())
+            return
+        self._end(task_id, attempt_of(request), ending)
+
+    def _end(self, task_id: str, attempt: int | None, ending: Ending) -> Any:
+        """Write an end: of the running attempt, else of an execution that waits."""
+        transitions = self.site.transitions
+        outcome: Any = transitions.finish(task_id, attempt or 1, ending)
+        if isinstance(outcome, Found) and outcome.status is Status.RUNNING and attempt is None:
+            outcome = transitions.finish(task_id, outcome.attempt, ending)
+        if _may_settle(outcome, attempt, ending):
+            outcome = transitions.settle(task_id, ending)
+        if isinstance(outcome, Found) and not outcome.status.is_terminal:
+            log(logger, "execution.late_write", id=task_id, attempt=attempt, status=outcome.status)
+        return outcome
+
+
+def _may_settle(outcome: Any, attempt: int | None, ending: Ending) -> bool:
+    """Whether an end is that of an execution that still waits: refused, revoked or failed before its start."""
+    if not isinstance(outcome, Found) or outcome.status is not Status.PENDING or ending.status is Status.SUCCESS:
+        return False
+    return attempt is None or attempt == outcome.attempt + 1
+
+
+def expired_ending() -> Ending:
+    """The end of an execution that no worker took in time."""
+    result = json.dumps({"exc_type": "TaskRevokedError", "exc_message": ["expired"], "exc_module": "celery.exceptions"})
+    return Ending(
+        status=Status.TERMINATED,
+        reason=Reason.EXPIRED,
+        message="expired before a worker took it",
+        result=result,
+        fields=("er", result),
+    )
+
+
+def reason_of(error: BaseException) -> Reason:
+    """Tell which reason an exception stands for."""
+    if isinstance(error, TimedOut | SoftTimeLimitExceeded | TimeLimitExceeded):
+        return Reason.TIMEOUT
+    if isinstance(error, WorkerLostError):
+        return Reason.WORKER_LOST
+    return Reason.REJECTED if isinstance(error, NotRegistered | Reject) else Reason.ERROR
+
+
+def attempt_of(request: Any) -> int | None:
+    """Give the number of the attempt that a request is for, where its message says so."""
+    attempt: Attempt | None = getattr(request, ATTEMPT, None)
+    if attempt is not None:
+        return attempt.started.attempt
+    mark = getattr(request, HEADER, None) or (getattr(request, "headers", None) or {}).get(HEADER) or {}
+    return mark.get("attempt")
+
+
+class RecordConsumer(ResultConsumer):
+    """Waits on the record's own channel."""
+
+    def _reconnect_pubsub(self) -> None:
+        with self._locked():
+            self._pubsub = None
+            self.backend.client.connection_pool.reset()
+            for key in list(self.subscribed_to):
+                meta = self.backend.meta_of_channel(key)
+                if meta["status"] in states.READY_STATES:
+                    self.on_state_change(meta, None)
+            self._pubsub = self.backend.client.pubsub(ignore_subscribe_messages=True)
+            self.subscribed_to -= self._pending_unsubscribe
+            self._pending_unsubscribe.clear()
+            if self.subscribed_to:
+                self._pubsub.subscribe(*self.subscribed_to)
+
+
+class RegistryBackend(Recording, RedisBackend):
+    """The result backend of an installed app that has configured none."""
+
+    ResultConsumer = RecordConsumer
+    supports_result_compression = False
+
+    def __init__(self, app: Any, url: str | None = None, **options: Any) -> None:
+        site = site_of(app)
+        assert site is not None
+        namespace = site.settings.namespace
+        self.group_keyprefix = keys.celery_group(namespace)
+        self.chord_keyprefix = keys.celery_chord(namespace)
+        super().__init__(app=app, url=_backend_url(site), **options)
+
+    def get_key_for_task(self, task_id: Any, key: Any = "") -> bytes:
+        space = self.site.space
+        return space.keys(str(task_id)).record(str(task_id)).encode()
+
+    def on_task_call(self, producer: Any, task_id: str) -> None:
+        """Subscribe to nothing yet: most callers never wait, and `get()` reads the record first."""
+
+    def _store_result(
+        self, task_id: str, result: Any, state: str, traceback: Any = None, request: Any = None, **kwargs: Any
+    ) -> None:
+        """Store what no transition has stored: custom states, and failures of tasks that never ran."""
+        if state in (states.STARTED, states.SUCCESS, states.RETRY, states.REVOKED) or hasattr(request, ATTEMPT):
+            return
+        if state == states.FAILURE:
+            self._fail_unstarted(task_id, result, request)
+            return
+        text = codec.encode({"status": state, "result": result}, "meta")
+        self.site.transitions.annotate(task_id, None, fields=("cs", text))
+
+    def _fail_unstarted(self, task_id: str, encoded: Any, request: Any) -> None:
+        written = codec.encode(encoded)
+        ending = Ending(
+            status=Status.FAILED, reason=Reason.UPSTREAM, message="a task before it failed", result=written,
+            fields=("er", written),
+        )  # fmt: skip
+        transitions = self.site.transitions
+        if isinstance(transitions.settle(task_id, ending), Missing):
+            name = getattr(request, "task", None) or "unknown"
+            root = getattr(request, "root_id", None)
+            transitions.submit(Submission(id=task_id, function=name, inputs="[[],{}]", root_id=root, in_outbox=False))
+            transitions.settle(task_id, ending)
+
+    @translated
+    def _get_task_meta_for(self, task_id: str) -> dict[str, Any]:
+        values = self.site.space.client.hmget(self.get_key_for_task(task_id), _RESULT_FIELDS)
+        raw = {name: value.decode() for name, value in zip(_RESULT_FIELDS, values, strict=True) if value}
+        return self.meta_from_decoded(self._meta(task_id, raw))
+
+    def _meta(self, task_id: str, raw: dict[str, str]) -> dict[str, Any]:
+        meta: dict[str, Any] = {
+            "task_id": task_id, "status": states.PENDING, "result": None, "traceback": None, "children": [],
+        }  # fmt: skip
+        if "st" not in raw:
+            return meta
+        status = Status(raw["st"])
+        meta["status"] = states.RETRY if raw.get("rs") == Reason.RETRYING else _CELERY_STATE[status]
+        meta["children"] = codec.decode(raw["ch"]) if "ch" in raw else []
+        if status.is_terminal:
+            meta["date_done"] = raw.get("fi")
+        if status in (Status.SUCCESS, Status.CACHED):
+            text = self.site.payloads.get(raw["or"]) if "or" in raw else raw.get("out", "null")
+            meta["result"] = codec.decode(text)
+        elif "er" in raw:
+            meta["result"], meta["traceback"] = json.loads(raw["er"]), raw.get("tb")
+        elif status is Status.RUNNING:
+            custom = codec.decode(raw["cs"]) if "cs" in raw else {}
+            meta |= custom or {"result": {"hostname": raw.get("wk"), "pid": int(raw.get("pid") or 0)}}
+        return meta
+
+    def meta_of_channel(self, channel: Any) -> dict[str, Any]:
+        """Give the result behind a channel's name."""
+        text = channel.decode() if isinstance(channel, bytes) else channel
+        return self._get_task_meta_for(text.split(":x:", 1)[1])
+
+    def decode_result(self, payload: Any) -> Any:
+        """Read what a transition published; a large result is fetched from the payload store."""
+        meta = codec.decode(payload)
+        result = meta.get("result")
+        if isinstance(result, dict) and result.keys() == {endings.PAYLOAD_MARK}:
+            try:
+                meta["result"] = codec.decode(self.site.payloads.get(result[endings.PAYLOAD_MARK]))
+            except PayloadMissing:
+                return self._get_task_meta_for(meta["task_id"])
+        return self.meta_from_decoded(meta)
+
+    def _forget(self, task_id: str) -> None:
+        """Drop the result; the execution stays on record."""
+        self.site.space.client.hdel(self.get_key_for_task(task_id), "out", "or")
+
+    def as_uri(self, include_password: bool = False) -> str:
+        return str(super().as_uri(include_password))
+
+
+def recorded(kind: type) -> type:
+    """Lay the recording over a backend that an app has configured for its results."""
+    return type(f"Recorded{kind.__name__}", (Recording, kind), {})
+
+
+def _backend_url(site: Site) -> str:
+    url = normalize_url(site.settings.url)
+    return url.replace("unix://", "redis+socket://", 1) if url.startswith("unix://") else url

@@ -1,0 +1,257 @@
+"""Every message that an installed app sends is recorded first: the row exists before the message.
+
+Celery has one way out for all of `.delay()`, `.apply_async()`, `send_task`, canvas steps, retries and beat:
+`amqp.send_task_message`, which ends in `producer.publish`. The producer is wrapped, so what is recorded is
+exactly what is sent, after every signal receiver had its say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from celery.app.amqp import AMQP
+
+from executions import codec, context
+from executions.celery.site import FUNCTION_OPTIONS, Site, site_of
+from executions.clock import to_us
+from executions.dispatch import HEADER
+from executions.errors import Conflict, Terminated
+from executions.inputs import Inputs, prepare
+from executions.policy import FIELD_NAMES, parse_policy
+from executions.registry.transitions import Ending, Found, Opened, StopFirst, Submission
+from executions.slots import Stop
+from executions.states import Reason, Status
+
+#: Options of a call, beside Celery's own.
+CALL_OPTIONS = FUNCTION_OPTIONS | {"execution_name", "properties", "principal", "reference"}
+
+#: Built-in tasks are Celery's own machinery, not executions.
+BUILT_IN_PREFIX = "celery."
+
+#: Headers that a message gets anew when it is published again, so they need not be kept.
+_DERIVED = frozenset(
+    {
+        "lang", "task", "id", "eta", "expires", "root_id", "parent_id", "argsrepr", "kwargsrepr", "origin",
+        HEADER,
+    }
+)  # fmt: skip
+
+_EMPTY_EMBED = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
+
+
+class RecordingAMQP(AMQP):
+    """Celery's AMQP with a recorded way out, and the plain one for messages that are recorded already."""
+
+    def _create_task_sender(self) -> Callable[..., Any]:
+        send = super()._create_task_sender()
+        self.send_unrecorded = send
+        site = site_of(self.app)
+        assert site is not None
+
+        def send_recorded(producer: Any, name: str, message: Any, **options: Any) -> Any:
+            given = {key: options.pop(key) for key in CALL_OPTIONS & options.keys()}
+            if name.startswith(BUILT_IN_PREFIX):
+                return send(producer, name, message, **options)
+            return send(RecordingProducer(producer, site, name, given), name, message, **options)
+
+        return send_recorded
+
+
+class RecordingProducer:
+    """Stands before a producer and records each message just before it is sent."""
+
+    def __init__(self, producer: Any, site: Site, function: str, given: dict[str, Any]) -> None:
+        self._producer = producer
+        self._site = site
+        self._function = function
+        self._given = given
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._producer, name)
+
+    def publish(self, body: Any, **options: Any) -> Any:
+        """Record, then send. A message that cannot be sent leaves no execution that would run later."""
+        headers = options["headers"]
+        outgoing = Outgoing(self._site, self._function, self._given, body, headers, options)
+        attempt = outgoing.record()
+        body, options = outgoing.wire(attempt)
+        try:
+            return self._producer.publish(body, **options)
+        except Exception:
+            if outgoing.is_new:
+                self._site.transitions.settle(headers["id"], _UNSENT)
+            raise
+
+
+_UNSENT = Ending(
+    status=Status.FAILED,
+    reason=Reason.REJECTED,
+    message="the message could not be sent to the broker",
+    result='{"exc_type":"OperationalError","exc_message":["not sent"],"exc_module":"kombu.exceptions"}',
+)
+
+
+@dataclass
+class Outgoing:
+    """One message on its way out."""
+
+    site: Site
+    function: str
+    given: dict[str, Any]
+    body: Any
+    headers: dict[str, Any]
+    options: dict[str, Any]
+    is_new: bool = False
+    payload: str | None = None
+
+    @property
+    def id(self) -> str:
+        return str(self.headers["id"])
+
+    def record(self) -> int:
+        """Write the message to the registry; give the number of the attempt that it is for."""
+        running = context.running()
+        if running is not None and running.id == self.id:
+            return self._next_attempt(running)
+        outcome = self.site.transitions.submit(self._submission())
+        if not isinstance(outcome, Found):
+            self.is_new = True
+            return 1
+        return self._sent_again(outcome)
+
+    def _next_attempt(self, running: context.Running) -> int:
+        """The running function sends its own message again: `retry()`, or `replace()` by another function."""
+        eta = _us(self.headers.get("eta"))
+        retried = self.headers["retries"] > running.extra.get("retries", 0)
+        reason = Reason.RETRYING if retried else Reason.QUEUED
+        message = "" if retried else f"replaced by {self.function}"
+        coming: list[Any] = [] if eta is None else ["eta", eta]
+        if not retried:
+            coming += ["in", self._inputs(self.site.app.tasks.get(self.function)).shown]
+        ended = running.extra.get("ended", lambda: ())()
+        outcome = self.site.transitions.retry(
+            self.id, running.attempt, reason=reason, message=message, ended=ended, coming=coming,
+            function="" if retried else self.function,
+        )  # fmt: skip
+        if isinstance(outcome, StopFirst):
+            running.stopped = running.stopped or Stop.TERMINATE
+            raise Terminated(context.TERMINATION_MESSAGE)
+        if isinstance(outcome, Opened):
+            running.extra["handed_on"] = True
+            return outcome.attempt
+        raise Conflict(f"execution {self.id} is not owned by attempt {running.attempt} any more")
+
+    def _sent_again(self, found: Found) -> int:
+        """A message for an id that is known: from Celery's own recovery, or from a caller who chose the id."""
+        transitions = self.site.transitions
+        outcome: Any = found
+        if found.status is Status.RUNNING:
+            if not self.headers["retries"]:
+                raise Conflict(f"execution {self.id} is running; its id cannot be used again before it has ended")
+            outcome = transitions.retry(self.id, found.attempt, message="sent again by Celery")
+        elif found.status.is_terminal:
+            outcome = transitions.rerun(
+                self.id, principal=self.site.settings.principal, message="sent again under the same id"
+            )
+        return outcome.attempt if isinstance(outcome, Opened) else found.attempt + 1
+
+    def _submission(self) -> Submission:
+        given, headers = self.given, self.headers
+        task = self.site.app.tasks.get(self.function)
+        inputs = self._inputs(task)
+        self.payload = inputs.reference
+        eta = _us(headers.get("eta"))
+        tags = (*(getattr(task, "tags", None) or ()), *(given.get("tags") or ()))
+        return Submission(
+            id=self.id,
+            function=self.function,
+            inputs=inputs.shown,
+            payload=inputs.true,
+            headers=self._kept(),
+            reason=Reason.QUEUED if eta is None else Reason.SCHEDULED,
+            options=call_policy(given),
+            name=given.get("execution_name"),
+            service=given.get("service") or getattr(task, "service", None),
+            pipeline=given.get("pipeline") or getattr(task, "pipeline", None),
+            stage=given.get("stage") or getattr(task, "stage", None),
+            queue=self.options.get("routing_key") or self.options.get("exchange") or None,
+            principal=given.get("principal") or self.site.settings.principal,
+            parent_id=_other(headers.get("parent_id"), self.id),
+            root_id=headers.get("root_id"),
+            reference=given.get("reference"),
+            eta_us=eta,
+            expires_us=_us(headers.get("expires")),
+            tags=tuple(dict.fromkeys(str(tag) for tag in tags)),
+            properties={k: codec.encode(v, f"property {k!r}") for k, v in (given.get("properties") or {}).items()},
+        )
+
+    def _inputs(self, task: Any) -> Inputs:
+        """Prepare the arguments; Celery's own copies of them, for its events and logs, lose their secrets too."""
+        args, kwargs, _ = self.body
+        site = self.site
+        inputs = prepare(
+            args,
+            kwargs,
+            site.settings,
+            site.payloads,
+            names=_names(task),
+            also=getattr(task, "redact", None) or (),
+        )
+        if inputs.reprs:
+            self.headers["argsrepr"], self.headers["kwargsrepr"] = inputs.reprs
+        return inputs
+
+    def _kept(self) -> str | None:
+        """Keep what publishing the message again needs, besides what the record has anyway."""
+        embed = self.body[2]
+        headers = {
+            key: value
+            for key, value in self.headers.items()
+            if key not in _DERIVED and value not in (None, 0, [], {}, [None, None])
+        }
+        properties = {key: self.options[key] for key in ("priority", "exchange") if self.options.get(key)}
+        kept: dict[str, Any] = {}
+        if embed != _EMPTY_EMBED:
+            kept["embed"] = embed
+        if headers:
+            kept["headers"] = headers
+        if properties:
+            kept["properties"] = properties
+        return codec.encode(kept, "headers") if kept else None
+
+    def wire(self, attempt: int) -> tuple[Any, dict[str, Any]]:
+        """Give the body and options as they go out."""
+        mark: dict[str, Any] = {"attempt": attempt}
+        if self.payload:
+            mark["payload"] = self.payload
+            self.body = ((), {}, self.body[2])
+        self.headers[HEADER] = mark
+        return self.body, self.options
+
+
+def call_policy(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Check the policy options of a call."""
+    return parse_policy({key: value for key, value in given.items() if key in FIELD_NAMES}).as_dict()
+
+
+def _names(task: Any) -> tuple[str, ...]:
+    """Give the names of a function's parameters, where its code is here."""
+    code = getattr(getattr(task, "run", None), "__code__", None)
+    if code is None:
+        return ()
+    names: tuple[str, ...] = code.co_varnames[: code.co_argcount]
+    return names[1:] if names[:1] == ("self",) else names
+
+
+def _other(parent_id: str | None, own_id: str) -> str | None:
+    # A retried top-level task names itself as its parent.
+    return parent_id if parent_id != own_id else None
+
+
+def _us(value: Any) -> int | None:
+    if not value:
+        return None
+    return to_us(datetime.fromisoformat(value) if isinstance(value, str) else value)

@@ -1,0 +1,66 @@
+"""What a worker's parent knows of an execution, and what it does when the child that ran it is gone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from billiard.einfo import ExceptionInfo
+from billiard.exceptions import Terminated as ChildTerminated
+from celery.exceptions import TimeLimitExceeded, WorkerLostError
+from celery.worker.request import Request
+from celery.worker.state import task_ready
+
+from executions.celery.losses import loss_of, settle_loss
+from executions.celery.site import site_of
+from executions.slots import Stop
+
+
+class ExecutionRequest(Request):
+    """Celery's request, which knows about attempts."""
+
+    #: Why the parent killed the child that ran this, if it did.
+    killed: Stop = Stop.NONE
+    #: How the loss of its child was settled: `terminated` or `rerun`; nothing where Celery records a failure.
+    settled: str = ""
+
+    def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> Any:
+        """A failure reported by the pool: of the function, or of the child that ran it."""
+        exc = getattr(exc_info, "exception", None)
+        site = site_of(self.app)
+        gone = isinstance(exc, WorkerLostError | SystemExit | ChildTerminated)
+        if site is None or not (gone or self.settled or self.killed is not Stop.NONE):
+            return super().on_failure(exc_info, send_failed_event, return_ok)
+        if not self.settled:
+            settle_loss(site, self)
+        if self.settled:
+            return self._leave()
+        return super().on_failure(_info(loss_of(site, self)), send_failed_event, return_ok)
+
+    def on_timeout(self, soft: bool, timeout: float) -> None:
+        """Celery's own time limit was reached; the policy may want another attempt."""
+        site = site_of(self.app)
+        if not soft and site is not None:
+            self.killed = Stop.TIMEOUT
+            settle_loss(site, self)
+            if self.settled:
+                self._leave()
+                return
+        super().on_timeout(soft, timeout)
+
+    def _leave(self) -> None:
+        """Nothing is left for Celery but to let go of the message."""
+        task_ready(self)
+        self.acknowledge()
+        if self.settled == "terminated" and not self._already_revoked:
+            self._announce_revoked("terminated", True, "SIGKILL", False)
+        elif self.settled == "rerun":
+            self.send_event("task-retried", exception=str(self.killed.name), traceback="")
+
+
+def _info(error: Exception) -> ExceptionInfo:
+    """Wrap an error as the pool does; a limit under the name that Celery knows."""
+    known = TimeLimitExceeded(str(error)) if isinstance(error, TimeoutError) else error
+    try:
+        raise known
+    except Exception:
+        return ExceptionInfo()

@@ -1,0 +1,343 @@
+"""Runs one attempt: takes it, surrounds the user's function with all that makes it an execution, ends it.
+
+Who can die when, and what then happens:
+
+| dies | what is left | who mends it |
+|---|---|---|
+| worker before `start` | pending, in the outbox | the broker's redelivery, else the publisher |
+| child after `start` | running, owned by this worker | the parent sees the child's end |
+| parent | running, its lease runs out | the rescuer |
+| child after the function's end, before `finish` | running | as above: the function runs again |
+| registry away at `finish` | running, result in hand | tried again until it answers (Celery's backend retry) |
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+import os
+import resource
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from celery.exceptions import Ignore, Reject, Retry, SoftTimeLimitExceeded
+
+from executions import capture, codec, context
+from executions.celery import endings
+from executions.celery.publish import Outgoing
+from executions.celery.reporter import RegistryReporter
+from executions.celery.site import Place, Site, site_of
+from executions.dispatch import HEADER
+from executions.errors import Conflict, ExecutionFailed, TimedOut
+from executions.flusher import Flusher
+from executions.policy import NO_POLICY, Policy, after_error, after_reset
+from executions.policy import Retry as RetryDecision
+from executions.registry.transitions import Missing, Started
+from executions.slots import Stop, token_of
+from executions.states import Reason
+
+#: Attribute of Celery's request under which the backend finds the attempt that it records the end of.
+ATTEMPT = "_executions_attempt"
+
+_local = threading.local()
+
+
+@dataclass
+class Attempt:
+    """One attempt in this process, from its start to the moment its end is recorded."""
+
+    site: Site
+    task: Any
+    request: Any
+    started: Started
+    policy: Policy
+    running: context.Running
+    reporter: RegistryReporter
+    writer: Any
+    cpu_before: float
+
+    def measures(self) -> list[Any]:
+        """Give the CPU time and the peak memory as fields of the record."""
+        cpu = max(0, round((time.thread_time() - self.cpu_before) * 1_000_000))
+        return ["cp", cpu or 1, "mm", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss]
+
+    def close(self) -> list[Any]:
+        """Write out what is still gathered; give the fields that go with the end."""
+        self.writer.close()
+        fields, tags, points = self.reporter.drain()
+        if tags or points:
+            self.site.transitions.report(self.request.id, self.started.attempt, tags=tags, points=points)
+        return [*fields, *self.measures()]
+
+
+def run(task: Any, original: Callable[..., Any] | None, args: Any, kwargs: Any) -> Any:
+    """Stand in for `Task.__call__`: run the function as an execution, or plainly where it is called directly."""
+    request = task.request
+    now = context.running()
+    direct = request.id is None or request.called_directly or (now is not None and now.id == request.id)
+    site = None if direct else site_of(task.app)
+    if site is None:
+        return _invoke(task, original, args, kwargs)
+    attempt = begin(site, task, request)
+    args, kwargs = _real_arguments(site, attempt.started, request, args, kwargs)
+    return _surround(attempt, original, args, kwargs)
+
+
+def _invoke(task: Any, original: Callable[..., Any] | None, args: Any, kwargs: Any) -> Any:
+    return task.run(*args, **kwargs) if original is None else original(task, *args, **kwargs)
+
+
+def begin(site: Site, task: Any, request: Any) -> Attempt:
+    """Take the attempt, or leave: a duplicate, a cancelled one, one whose service is full or paused."""
+    place = site.here
+    index = place.own_slot if place.own_slot is not None else place.slots.take()
+    mark = (request.headers or {}).get(HEADER) or getattr(request, HEADER, None) or {}
+    named = mark.get("attempt")
+    is_async = inspect.iscoroutinefunction(task.run)
+    # Occupied before the attempt is taken: a stop that follows the start at once finds somebody there.
+    token = token_of(request.id, named or 1)
+    place.slots.occupy(index, token, pid=os.getpid(), thread=threading.get_ident(), is_async=is_async)
+    try:
+        started = _take(site, task, request, named, place)
+    except BaseException:
+        _release(place, index)
+        raise
+    if started.attempt != (named or 1):
+        token = token_of(request.id, started.attempt)
+        place.slots.occupy(index, token, pid=os.getpid(), thread=threading.get_ident(), is_async=is_async)
+    return _prepare(site, task, request, started, place, index, token)
+
+
+def _release(place: Place, index: int) -> None:
+    place.slots.leave(index)
+    if place.own_slot is None:
+        place.slots.give_back(index)
+
+
+def _take(site: Site, task: Any, request: Any, named: int | None, place: Place) -> Started:
+    outcome: Any = None
+    service = getattr(task, "service", None)
+    permit = site.services.enter(service, request.id) if service else None
+    if permit is not None and not permit.granted:
+        site.transitions.park(request.id, message=permit.why)
+        raise Ignore(permit.why)
+    for _ in range(2):
+        outcome = site.transitions.start(
+            request.id,
+            named,
+            worker=place.worker,
+            pid=os.getpid(),
+            pool=place.pool,
+            service_version=permit.version if permit else None,
+        )
+        if isinstance(outcome, Started):
+            return outcome
+        if not isinstance(outcome, Missing):
+            break
+        _adopt_unknown(site, task, request)
+    if permit is not None and service:
+        site.services.leave(service, request.id)
+    endings.announce_refused(task, outcome)
+    raise Ignore(f"execution {request.id} was not taken: {outcome}")
+
+
+def _adopt_unknown(site: Site, task: Any, request: Any) -> None:
+    """Record an execution whose sender knows nothing of us, or which runs eagerly and was never sent."""
+    headers = {
+        "id": request.id, "retries": 0, "eta": None, "expires": request.expires,
+        "parent_id": request.parent_id, "root_id": request.root_id,
+    }  # fmt: skip
+    embed = {
+        "callbacks": request.callbacks,
+        "errbacks": request.errbacks,
+        "chain": request.chain,
+        "chord": request.chord,
+    }
+    body = (request.args or (), request.kwargs or {}, embed)
+    queue = (request.delivery_info or {}).get("routing_key")
+    outgoing = Outgoing(site, task.name, {}, body, headers, {"routing_key": queue})
+    submission = outgoing._submission()
+    site.transitions.submit(submission)
+
+
+def _prepare(site: Site, task: Any, request: Any, started: Started, place: Place, index: int, token: int) -> Attempt:
+    service = site.services.policy(task.service) if getattr(task, "service", None) else NO_POLICY
+    policy = site.policy(task.name, started.options, service)
+    reporter = RegistryReporter(request.id, started.attempt, site.transitions, flusher(site), started.state)
+    running = context.Running(
+        id=request.id,
+        attempt=started.attempt,
+        function=task.name,
+        slots=place.slots,
+        slot=index,
+        token=token,
+        reporter=reporter,
+        soft_limit_error=SoftTimeLimitExceeded,
+        extra={"retries": request.retries or 0},
+    )
+    attempt = Attempt(
+        site=site,
+        task=task,
+        request=request,
+        started=started,
+        policy=policy,
+        running=running,
+        reporter=reporter,
+        writer=capture.LogWriter(request.id, started.attempt, site.logs, site.settings),
+        cpu_before=time.thread_time(),
+    )
+    running.explain = lambda kind: _explain(attempt, kind)
+    running.extra["ended"] = lambda: endings.error_in_hand(attempt)
+    setattr(request, ATTEMPT, attempt)
+    _limit(attempt, place)
+    return attempt
+
+
+def _limit(attempt: Attempt, place: Place) -> None:
+    """Set the deadline. Prefork watches Celery's own limits itself; elsewhere we do."""
+    hard = attempt.policy.execution_timeout
+    soft = 0.0
+    if hard is None and place.pool != "prefork":
+        given = attempt.request.timelimit or (None, None)
+        hard = given[0] or attempt.task.time_limit
+        soft = given[1] or attempt.task.soft_time_limit or 0.0
+    attempt.running.limit_s = hard
+    if hard or soft:
+        now = time.monotonic_ns()
+        place.slots.limit(
+            attempt.running.slot,
+            now + round(hard * 1e9) if hard else 0,
+            now + round(soft * 1e9) if soft else 0,
+        )
+
+
+def _explain(attempt: Attempt, kind: Stop) -> str:
+    if kind is Stop.TIMEOUT:
+        return f"execution_timeout of {attempt.running.limit_s:g} s"
+    return endings.stop_cause(attempt.site, attempt.request.id)
+
+
+def _real_arguments(site: Site, started: Started, request: Any, args: Any, kwargs: Any) -> tuple[Any, Any]:
+    if not started.payload or request.is_eager:
+        return args, kwargs
+    args, kwargs = codec.decode(site.payloads.get(started.payload))[:2]
+    return args, kwargs
+
+
+def _surround(attempt: Attempt, original: Callable[..., Any] | None, args: Any, kwargs: Any) -> Any:
+    """Run the function inside its context and turn each way out into what Celery and the registry expect."""
+    place, slot = attempt.site.here, attempt.running.slot
+    token = context.enter(attempt.running)
+    capturing = capture.begin(attempt.writer)
+    place.running[slot] = attempt.running
+    try:
+        result = _call(attempt, original, args, kwargs)
+    except BaseException as error:
+        return _ended_by(attempt, error)
+    finally:
+        capture.end(capturing)
+        context.leave(token)
+        place.running.pop(slot, None)
+        _release(place, slot)
+        _leave_service(attempt)
+    if attempt.running.stopped:
+        # It caught the stop and returned: it was stopped all the same.
+        return _ended_by(attempt, attempt.running.stop_error(attempt.running.stopped))
+    return result
+
+
+def _leave_service(attempt: Attempt) -> None:
+    service = getattr(attempt.task, "service", None)
+    if service:
+        attempt.site.services.leave(service, attempt.request.id)
+
+
+def _call(attempt: Attempt, original: Callable[..., Any] | None, args: Any, kwargs: Any) -> Any:
+    result = _invoke(attempt.task, original, args, kwargs)
+    if inspect.iscoroutine(result):
+        return _run_coroutine(attempt, result)
+    return result
+
+
+def _run_coroutine(attempt: Attempt, coroutine: Any) -> Any:
+    """Run a coroutine on this thread's own event loop; a stop cancels it at its next await."""
+    runner: asyncio.Runner | None = getattr(_local, "runner", None)
+    if runner is None or _local.pid != os.getpid():
+        runner = _local.runner = asyncio.Runner()
+        _local.pid = os.getpid()
+    loop = runner.get_loop()
+    task: asyncio.Task[Any] = loop.create_task(coroutine, context=contextvars.copy_context())
+    attempt.running.extra["cancel"] = lambda: loop.call_soon_threadsafe(task.cancel)
+    if attempt.running.cells[attempt.running.stop_cell]:
+        task.cancel()
+    try:
+        return loop.run_until_complete(task)
+    except asyncio.CancelledError:
+        attempt.running.check()
+        raise ExecutionFailed("CancelledError", "the coroutine was cancelled by its own code") from None
+    finally:
+        attempt.running.extra.pop("cancel", None)
+
+
+def _ended_by(attempt: Attempt, error: BaseException) -> Any:
+    """Decide what an exception means, have it recorded, and raise what Celery needs to see."""
+    running = attempt.running
+    if running.extra.get("handed_on"):
+        # The next attempt is on its way: this one is closed already.
+        attempt.writer.close()
+        raise error
+    if running.stopped is Stop.TERMINATE:
+        endings.terminated(attempt)
+        raise Ignore(context.TERMINATION_MESSAGE) from error
+    if running.stopped is Stop.TIMEOUT or isinstance(error, SoftTimeLimitExceeded):
+        _rerun_or_raise(attempt, error)
+    if isinstance(error, Ignore):
+        endings.ignored(attempt)
+        raise error
+    if isinstance(error, Retry):
+        raise error
+    if isinstance(error, Reject):
+        endings.rejected(attempt, error)
+        raise Ignore(str(error)) if error.requeue else error
+    if not isinstance(error, Exception):
+        _base_exception(error)
+    if not isinstance(error, Conflict):
+        _retry_by_policy(attempt, error)
+    raise error
+
+
+def _rerun_or_raise(attempt: Attempt, error: BaseException) -> None:
+    """A limit was reached: try again where the policy says so."""
+    if isinstance(after_reset(attempt.policy, attempt.started.attempt), RetryDecision):
+        endings.rerun(attempt, error, Reason.RERUN)
+        raise Ignore(f"{error}: will run again") from error
+    if not isinstance(error, TimedOut | SoftTimeLimitExceeded):
+        raise attempt.running.stop_error(Stop.TIMEOUT) from error
+    raise error
+
+
+def _base_exception(error: BaseException) -> None:
+    """Turn `sys.exit()` and the like into a failure of the function, not of the worker."""
+    code = error.code if isinstance(error, SystemExit) else None
+    if isinstance(code, int) and code < -128:
+        raise error  # billiard's way to end a child on a signal
+    stand_in = ExecutionFailed(type(error).__name__, str(error))
+    raise stand_in.with_traceback(error.__traceback__) from error
+
+
+def _retry_by_policy(attempt: Attempt, error: BaseException) -> None:
+    decision = after_error(attempt.policy, error, attempt.started.attempt)
+    if isinstance(decision, RetryDecision) and not attempt.request.is_eager:
+        endings.retry_later(attempt, error, decision.delay_s)
+
+
+def flusher(site: Site) -> Flusher:
+    """Give this process's flusher."""
+    found: Flusher | None = site.__dict__.get("_flusher")
+    if found is None:
+        found = site.__dict__["_flusher"] = Flusher(site.settings.log_flush_s)
+    return found

@@ -1,0 +1,120 @@
+"""What one process knows of an installed app: where its registry is, and which worker it is part of."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from celery import Celery
+
+from executions.client import Client
+from executions.context import Running
+from executions.dispatch import Dispatcher
+from executions.errors import InvalidSetting
+from executions.parts import Parts
+from executions.policy import (
+    BUILT_IN,
+    DEFAULT_EXECUTION_TIMEOUT_S,
+    FIELD_NAMES,
+    NO_POLICY,
+    Policy,
+    parse_policy,
+)
+from executions.settings import Settings
+from executions.slots import Slots
+
+#: Schemes of brokers that can hold the registry as well.
+_REDIS_SCHEMES = ("redis", "rediss", "valkey", "valkeys", "redis+socket", "unix")
+
+#: Options of a function besides its policy.
+FUNCTION_OPTIONS = FIELD_NAMES | {"tags", "pipeline", "stage", "redact", "service"}
+
+
+@dataclass
+class Place:
+    """Where in the fleet this process is."""
+
+    worker: str
+    pool: str
+    slots: Slots
+    #: The slot of this child process; `None` where each thread or greenlet claims one.
+    own_slot: int | None = None
+    #: What runs in this process, by slot.
+    running: dict[int, Running] = field(default_factory=dict)
+
+
+class Site(Parts):
+    """One installed app in one process."""
+
+    def __init__(self, app: Celery, registry_url: str | None = None) -> None:
+        super().__init__()
+        self.app = app
+        self.registry_url = registry_url
+        #: Set in workers only.
+        self.place: Place | None = None
+        self._policies: dict[str, Policy] = {}
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The settings, with the registry where the app's broker is unless said otherwise."""
+        found = Settings.from_env(url=self.registry_url)
+        if self.registry_url or os_has_url():
+            return found
+        broker = str(self.app.conf.broker_url or "")
+        if broker.split("://")[0] in _REDIS_SCHEMES:
+            return Settings.from_env(url=broker)
+        if broker:
+            raise InvalidSetting(
+                "the broker is not Redis, so the registry needs a URL of its own: "
+                "install(app, registry='redis://...') or EXECUTIONS_URL"
+            )
+        return found
+
+    @cached_property
+    def dispatcher(self) -> Dispatcher:
+        return Dispatcher(self.app)
+
+    @cached_property
+    def client(self) -> Client:
+        return Client(self)
+
+    @cached_property
+    def here(self) -> Place:
+        """This process's place; outside a worker, one that eager runs can use."""
+        return self.place or Place(f"eager@{os.uname().nodename}", "eager", Slots(1024))
+
+    def function_policy(self, name: str) -> Policy:
+        """Give the policy that a function was declared with; functions with options of ours have a time limit."""
+        known = self._policies.get(name)
+        if known is None:
+            known = self._policies[name] = declared_policy(self.app.tasks.get(name))
+        return known
+
+    def policy(self, name: str, call: dict[str, Any], service: Policy = NO_POLICY) -> Policy:
+        """Give what holds for one call: call over function over service over what is built in."""
+        given = {key: value for key, value in call.items() if key in FIELD_NAMES}
+        function = self.function_policy(name).over(service).over(BUILT_IN)
+        return parse_policy(given).over(function) if given else function
+
+
+def declared_policy(task: Any) -> Policy:
+    """Read the policy from a task's attributes, where its decorator's options end up."""
+    if task is None:
+        return NO_POLICY
+    given = {name: getattr(task, name) for name in FIELD_NAMES if getattr(task, name, None) is not None}
+    policy = parse_policy(given)
+    if given and policy.execution_timeout is None:
+        return policy.over(Policy(execution_timeout=DEFAULT_EXECUTION_TIMEOUT_S))
+    return policy
+
+
+def os_has_url() -> bool:
+    """Tell whether the environment names a registry."""
+    return Settings.from_env().url != Settings().url
+
+
+def site_of(app: Celery) -> Site | None:
+    """Give the site of an installed app."""
+    return getattr(app, "_executions_site", None)

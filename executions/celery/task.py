@@ -1,0 +1,60 @@
+"""Makes every task of an installed app run through the runner, whatever its base class."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import Celery
+from celery.app.task import Task
+from kombu.utils.imports import symbol_by_name
+
+from executions.celery.publish import BUILT_IN_PREFIX
+from executions.celery.request import ExecutionRequest
+from executions.celery.runner import run
+from executions.celery.site import Site, declared_policy
+
+#: On a task's class: its original `__call__`, or None where it had none of its own.
+ORIGINAL = "_executions_original_call"
+
+
+def adopt(site: Site, task: Any) -> Any:
+    """Have a task run as an execution; refuse a bad option in its decorator at once."""
+    if task.name is None or task.name.startswith(BUILT_IN_PREFIX):
+        return task
+    declared_policy(task)
+    kind = type(task)
+    if kind is Task or ORIGINAL in kind.__dict__:
+        return task
+    original = kind.__call__ if kind.__call__ is not Task.__call__ else None
+    setattr(kind, ORIGINAL, original)
+    kind.__call__ = _call
+    kind.Request = _request_class(kind.Request)
+    # A tracer that was built before knows nothing of the new `__call__`.
+    task.__trace__ = None
+    return task
+
+
+def _call(task: Any, *args: Any, **kwargs: Any) -> Any:
+    return run(task, getattr(type(task), ORIGINAL), args, kwargs)
+
+
+def _request_class(given: Any) -> type:
+    base = symbol_by_name(given) if isinstance(given, str) else given
+    return base if issubclass(base, ExecutionRequest) else type("Request", (ExecutionRequest, base), {})
+
+
+def adopt_all(site: Site) -> None:
+    """Adopt the tasks that exist and those that will be made."""
+    app: Celery = site.app
+    make, register = app._task_from_fun, app.register_task
+
+    def make_and_adopt(*args: Any, **kwargs: Any) -> Any:
+        return adopt(site, make(*args, **kwargs))
+
+    def register_and_adopt(task: Any, **options: Any) -> Any:
+        return adopt(site, register(task, **options))
+
+    app._task_from_fun = make_and_adopt
+    app.register_task = register_and_adopt
+    for task in list(app._tasks.values()):
+        adopt(site, task)

@@ -1,0 +1,90 @@
+"""`Client`: one registry, and the verbs and collections that hang on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cached_property
+from typing import Any
+
+from executions.client.executions import Executions
+from executions.client.submit import Submitter
+from executions.client.verbs import ClientVerbs
+from executions.client.workers import WorkersView
+from executions.execution import Execution
+from executions.parts import Parts
+from executions.registry.changes import Watcher
+from executions.registry.queries import Queries
+from executions.settings import Settings
+
+
+class Client:
+    """A registry and its broker, as an application sees them. Safe to share between threads."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    @classmethod
+    def auto(cls, **settings: Any) -> Client:
+        """Make a client from the environment (`EXECUTIONS_URL` and the like); nothing is connected to yet."""
+        return cls(Parts(Settings.from_env(**settings)))
+
+    @property
+    def settings(self) -> Settings:
+        """What this client was made with."""
+        return self._parts.settings
+
+    @cached_property
+    def executions(self) -> Executions:
+        """The executions: get, list, count, terminate, rerun."""
+        return Executions(self._parts, self._queries, self._verbs)
+
+    @cached_property
+    def workers(self) -> WorkersView:
+        """The workers of the fleet."""
+        return WorkersView(self._parts)
+
+    def submit(self, function: Any, *args: Any, **options: Any) -> Execution:
+        """Ask for one run of a function (a task, or the name of one) and give its picture at once.
+
+        `args` and unknown keywords go to the function; the known ones are options: `name`, `tags`, `queue`,
+        `priority`, `eta`, `countdown`, `expires`, `execution_timeout`, `on_reset`, `max_attempts`, `retry_on`,
+        `give_up_on`, `backoff_delay`, `pipeline`, `stage`, `properties`, `service`, `reference`, `principal`,
+        `wait`. Where the function has a parameter of such a name, pass its arguments as `inputs={...}`.
+        A submit with a `name` happens once: a second one finds the first.
+        """
+        wait = options.pop("wait", False)
+        execution = self._submitter.submit(function, args, options)
+        return execution.wait() if wait else execution
+
+    def map(self, function: Any, inputs: Iterable[Any], **options: Any) -> list[Execution]:
+        """Ask for many runs, in large batches.
+
+        Each input is a tuple of positional arguments, a dict of keywords, or else the one argument.
+        """
+        return self._submitter.map(function, inputs, options)
+
+    def close(self) -> None:
+        """Let go of the connections that this client opened by itself."""
+        self._watcher.close()
+
+    @cached_property
+    def _verbs(self) -> ClientVerbs:
+        return ClientVerbs(self._parts, self._watcher, self._submitter, lambda: self._queries)
+
+    @cached_property
+    def _queries(self) -> Queries:
+        return Queries(self._parts.space, self._verbs.bind)
+
+    @cached_property
+    def _submitter(self) -> Submitter:
+        return Submitter(self._parts, lambda execution_id: self._queries.get(execution_id))
+
+    @cached_property
+    def _watcher(self) -> Watcher:
+        return Watcher(lambda: self._parts.space)
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()

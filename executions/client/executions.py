@@ -1,0 +1,112 @@
+"""`client.executions`: the executions of a registry as a collection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from executions.client.verbs import ClientVerbs
+from executions.errors import Conflict
+from executions.execution import Execution
+from executions.parts import Parts
+from executions.registry.queries import Queries
+from executions.states import Reason
+
+
+@dataclass(frozen=True)
+class BulkReport:
+    """What a verb on many executions did, or (with `dry_run`) would do."""
+
+    matched: int
+    done: int
+    skipped: int
+    dry_run: bool
+
+
+class Executions:
+    """Get, list, count and act on executions."""
+
+    def __init__(self, parts: Parts, queries: Queries, verbs: ClientVerbs) -> None:
+        self._parts = parts
+        self._queries = queries
+        self._verbs = verbs
+
+    def get(self, execution_id: str, sync: bool = False) -> Execution:
+        """Read one execution by its id; with `sync`, wait for its end. Raises `NotFound`."""
+        execution = self._queries.get(execution_id)
+        return execution.wait() if sync else execution
+
+    def list(self, query: str | None = None, sort: str = "-created", limit: int = 50, cursor: str | None = None) -> Any:
+        """Read one page, newest first unless sorted otherwise."""
+        return self._queries.page(query, sort=sort, limit=limit, cursor=cursor)
+
+    def iterate(self, query: str | None = None, sort: str = "-created") -> Iterator[Execution]:
+        """Go through all that match, a page at a time."""
+        return self._queries.iterate(query, sort=sort)
+
+    def count(self, query: str | None = None) -> int:
+        """Count those that match."""
+        return self._queries.count(query)
+
+    def facets(
+        self, query: str | None = None, by: Sequence[str] = ("status", "function", "pipeline")
+    ) -> dict[str, dict[str, int]]:
+        """Count those that match by the values of some fields."""
+        return self._queries.facets(query, by=by)
+
+    def terminate(
+        self,
+        query: str,
+        *,
+        cause: str = "",
+        force: bool = False,
+        grace: float | None = None,
+        dry_run: bool = False,
+    ) -> BulkReport:
+        """Stop all that match and have not ended; with `dry_run`, only count them."""
+        return self._each(
+            query,
+            dry_run,
+            wanted=lambda execution: not execution.is_done,
+            act=lambda execution: self._verbs.terminate(execution.id, cause=cause, force=force, grace=grace),
+        )
+
+    def terminate_tree(self, root_id: str, *, cause: str = "", force: bool = False) -> BulkReport:
+        """Stop an execution and everything it started, directly or not."""
+        report = self._each(
+            f'root:"{root_id}"',
+            False,
+            wanted=lambda execution: not execution.is_done,
+            act=lambda execution: self._verbs.terminate(
+                execution.id,
+                cause=cause,
+                force=force,
+                reason=Reason.CANCELLED if execution.id == root_id else Reason.PARENT,
+            ),
+        )
+        self._queries.get(root_id)
+        return report
+
+    def rerun(self, query: str, *, dry_run: bool = False) -> BulkReport:
+        """Run all that match and have ended once more; with `dry_run`, only count them."""
+        return self._each(
+            query,
+            dry_run,
+            wanted=lambda execution: execution.is_done,
+            act=lambda execution: self._verbs.rerun_one(execution, sync=False),
+        )
+
+    def _each(self, query: str, dry_run: bool, *, wanted: Any, act: Any) -> BulkReport:
+        matched = done = 0
+        for execution in list(self._queries.iterate(query)):
+            matched += 1
+            if not wanted(execution):
+                continue
+            if not dry_run:
+                try:
+                    act(execution)
+                except Conflict:
+                    continue  # it moved on meanwhile
+            done += 1
+        return BulkReport(matched, done, matched - done, dry_run)

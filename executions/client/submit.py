@@ -1,0 +1,165 @@
+"""Submitting: from what a caller writes to a row in the registry and a message to the fleet."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from executions import codec, context
+from executions.clock import SYSTEM_CLOCK, to_us
+from executions.dispatch import DEFAULT_QUEUE, Envelope
+from executions.errors import InvalidInput
+from executions.execution import Execution
+from executions.ids import named_id, new_id
+from executions.inputs import prepare
+from executions.parts import Parts
+from executions.policy import FIELD_NAMES, parse_policy
+from executions.registry.transitions import Found, Submission
+from executions.states import Reason
+
+#: Options of a submit besides the policy's fields; anything else is an argument of the function.
+OPTIONS = FIELD_NAMES | {
+    "name", "tags", "queue", "priority", "eta", "countdown", "expires", "pipeline", "stage", "properties",
+    "service", "reference", "principal", "id", "inputs",
+}  # fmt: skip
+
+#: Executions that go to the registry, and then to the broker, in one batch.
+BATCH = 500
+
+
+class Submitter:
+    """Accepts executions."""
+
+    def __init__(self, parts: Parts, read: Callable[[str], Execution]) -> None:
+        self._parts = parts
+        self._read = read
+
+    def submit(self, function: Any, args: Sequence[Any], options: dict[str, Any]) -> Execution:
+        """Record one execution and send its message."""
+        given = {key: value for key, value in options.items() if key in OPTIONS}
+        kwargs = {key: value for key, value in options.items() if key not in OPTIONS}
+        args, kwargs = _with_inputs(args, kwargs, given.pop("inputs", None))
+        return self.resubmit(function_name(function), args, kwargs, given)
+
+    def resubmit(self, function: str, args: Sequence[Any], kwargs: dict[str, Any], given: dict[str, Any]) -> Execution:
+        """Record one execution whose arguments and options are apart already, and send its message."""
+        submission, envelope = self._prepare(function, args, kwargs, given)
+        outcome = self._parts.transitions.submit(submission)
+        if isinstance(outcome, Found):
+            return self._read(submission.id)
+        self._parts.dispatcher.publish(envelope)
+        return self._read(submission.id)
+
+    def map(self, function: Any, inputs: Iterable[Any], options: dict[str, Any]) -> list[Execution]:
+        """Record and send many, a batch at a time."""
+        name, done = function_name(function), []
+        unknown = options.keys() - OPTIONS
+        if unknown:
+            raise InvalidInput(f"unknown option {min(unknown)!r}; arguments go into the inputs")
+        for batch in _batches(inputs, BATCH):
+            prepared = [self._prepare(name, *_arguments(item), options) for item in batch]
+            outcomes = self._parts.transitions.submit_many([submission for submission, _ in prepared])
+            new = [
+                envelope
+                for (_, envelope), outcome in zip(prepared, outcomes, strict=True)
+                if not isinstance(outcome, Found)
+            ]
+            self._parts.dispatcher.publish_many(new)
+            done += [
+                self._accepted(submission, outcome) for (submission, _), outcome in zip(prepared, outcomes, strict=True)
+            ]
+        return done
+
+    def _accepted(self, submission: Submission, outcome: Any) -> Execution:
+        return self._read(submission.id)
+
+    def _prepare(
+        self, name: str, args: Sequence[Any], kwargs: dict[str, Any], given: dict[str, Any]
+    ) -> tuple[Submission, Envelope]:
+        settings = self._parts.settings
+        inputs = prepare(args, kwargs, settings, self._parts.payloads)
+        eta, expires = _moment(given, "eta", "countdown"), _moment(given, "expires", "expires")
+        caller = context.current()
+        execution_id = given.get("id") or (named_id(given["name"], name) if given.get("name") else new_id())
+        queue = given.get("queue") or DEFAULT_QUEUE
+        kept = {"properties": {"priority": given["priority"]}} if given.get("priority") is not None else {}
+        submission = Submission(
+            id=execution_id,
+            function=name,
+            inputs=inputs.shown,
+            payload=inputs.true,
+            headers=codec.encode(kept) if kept else None,
+            reason=Reason.QUEUED if eta is None else Reason.SCHEDULED,
+            options=parse_policy({key: given[key] for key in FIELD_NAMES & given.keys()}).as_dict(),
+            name=given.get("name"),
+            service=given.get("service"),
+            pipeline=given.get("pipeline"),
+            stage=given.get("stage"),
+            queue=queue,
+            principal=given.get("principal") or settings.principal,
+            parent_id=caller.id if caller else None,
+            root_id=caller.id if caller else None,
+            reference=given.get("reference"),
+            eta_us=eta,
+            expires_us=expires,
+            tags=tuple(dict.fromkeys(str(tag) for tag in given.get("tags") or ())),
+            properties=_properties(given.get("properties") or {}),
+        )
+        envelope = Envelope(
+            id=execution_id, function=name, attempt=1,
+            args=() if inputs.reference else args, kwargs={} if inputs.reference else kwargs,
+            queue=queue, payload=inputs.reference, parent_id=submission.parent_id, root_id=submission.root_id,
+            eta_us=eta, expires_us=expires, kept=kept,
+        )  # fmt: skip
+        return submission, envelope
+
+
+def function_name(function: Any) -> str:
+    """Give the name that a function is registered under."""
+    name = function if isinstance(function, str) else getattr(function, "name", None)
+    if not isinstance(name, str) or not name:
+        raise InvalidInput(f"a function must be a task or the name of one, not {function!r}")
+    return name
+
+
+def _with_inputs(args: Sequence[Any], kwargs: dict[str, Any], inputs: Any) -> tuple[Sequence[Any], dict[str, Any]]:
+    if inputs is None:
+        return tuple(args), kwargs
+    if args or kwargs:
+        raise InvalidInput("give a function's arguments either as they are or as inputs={...}, not both")
+    if isinstance(inputs, Mapping):
+        return (), dict(inputs)
+    return tuple(inputs), {}
+
+
+def _arguments(item: Any) -> tuple[Sequence[Any], dict[str, Any]]:
+    if isinstance(item, Mapping):
+        return (), dict(item)
+    return (item if isinstance(item, tuple) else (item,)), {}
+
+
+def _properties(given: Mapping[str, Any]) -> dict[str, str]:
+    return {str(key): codec.encode(value, f"property {key!r}") for key, value in given.items()}
+
+
+def _moment(given: Mapping[str, Any], absolute: str, relative: str) -> int | None:
+    """Read a time that is given as such, or as seconds from now."""
+    value = given.get(absolute)
+    if value is None:
+        value = given.get(relative)
+    if value is None:
+        return None
+    if isinstance(value, datetime):
+        return to_us(value)
+    seconds = value.total_seconds() if isinstance(value, timedelta) else value
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or seconds < 0:
+        raise InvalidInput(f"{absolute} must be a time or a number of seconds from now, not {value!r}")
+    return round((SYSTEM_CLOCK.now() + seconds) * 1_000_000)
+
+
+def _batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    iterator = iter(items)
+    while batch := list(itertools.islice(iterator, size)):
+        yield batch

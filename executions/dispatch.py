@@ -1,0 +1,173 @@
+"""From the registry to the broker: the only publisher of messages that are recorded already."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from celery import Celery
+from kombu.exceptions import OperationalError
+from kombu.transport import TRANSPORT_ALIASES
+
+from executions import codec
+from executions.clock import to_datetime
+from executions.errors import Unavailable
+from executions.registry.connection import translated
+from executions.registry.space import Space
+
+#: The header in which a message carries its attempt and, where its arguments are large, where they are.
+HEADER = "executions"
+
+#: Where a function goes that nobody chose a queue for, and which no route is known of here.
+DEFAULT_QUEUE = "celery"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Envelope:
+    """A message to be sent."""
+
+    id: str
+    function: str
+    attempt: int
+    args: Any = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    queue: str | None = None
+    payload: str | None = None
+    parent_id: str | None = None
+    root_id: str | None = None
+    eta_us: int | None = None
+    expires_us: int | None = None
+    kept: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Dispatcher:
+    """Sends messages through one Celery app: the user's, or a bare one that only knows the broker."""
+
+    def __init__(self, app: Celery) -> None:
+        self.app = app
+
+    @classmethod
+    def to(cls, broker_url: str) -> Dispatcher:
+        """Make a dispatcher for a broker, where no app is at hand."""
+        accept_valkey_urls()
+        app = Celery("executions.client", broker=plain_broker_url(broker_url), set_as_current=False)
+        app.conf.update(broker_connection_retry_on_startup=False, task_publish_retry_policy=_PUBLISH_RETRY)
+        return cls(app)
+
+    def publish(self, envelope: Envelope, producer: Any = None) -> None:
+        """Send one message."""
+        message, options = _message(self.app, envelope)
+        amqp = self.app.amqp
+        # An installed app has a recorded way out; this message is recorded already.
+        send = getattr(amqp, "send_unrecorded", None) or amqp.send_task_message
+        try:
+            with self.app.producer_or_acquire(producer) as held:
+                send(held, envelope.function, message, **options)
+        except OperationalError as error:
+            raise Unavailable(f"the broker cannot be reached: {error}") from error
+
+    def publish_many(self, envelopes: list[Envelope]) -> None:
+        """Send many messages over one connection, in batches where the transport can."""
+        with self.app.producer_or_acquire(None) as producer:
+            if not getattr(producer, "supports_batch_publish", False):
+                for envelope in envelopes:
+                    self.publish(envelope, producer)
+                return
+            with producer.batch() as batch:
+                for envelope in envelopes:
+                    self.publish(envelope, batch)
+
+    @translated
+    def republish(self, space: Space, execution_id: str) -> bool:
+        """Send the message of a waiting execution again, from what its record keeps."""
+        raw = space.client.hgetall(space.keys(execution_id).record(execution_id))
+        text = {key.decode(): value.decode(errors="replace") for key, value in raw.items()}
+        if text.get("st") != "pending":
+            return False
+        self.publish(envelope_of(execution_id, text))
+        return True
+
+
+#: A client that waits for a broker must not wait for ever.
+_PUBLISH_RETRY = {"max_retries": 3, "interval_start": 0, "interval_step": 0.2, "interval_max": 1.0}
+
+
+def accept_valkey_urls() -> None:
+    """Teach kombu the schemes of Valkey, which speaks Redis's protocol."""
+    TRANSPORT_ALIASES.setdefault("valkey", TRANSPORT_ALIASES["redis"])
+    TRANSPORT_ALIASES.setdefault("valkeys", TRANSPORT_ALIASES["rediss"])
+
+
+def plain_broker_url(url: str) -> str:
+    """Write a broker's URL with a scheme that kombu, and what is built on it, knows."""
+    for ours, theirs in (
+        ("valkeys://", "rediss://"),
+        ("valkey://", "redis://"),
+        ("unix://", "redis+socket://"),
+    ):
+        if url.startswith(ours):
+            return theirs + url.removeprefix(ours)
+    return url
+
+
+def envelope_of(execution_id: str, raw: Mapping[str, str]) -> Envelope:
+    """Make the message of an execution from its record."""
+    true = raw.get("pay")
+    payload = true if true and true.startswith("@") else None
+    args, kwargs = ((), {}) if payload else codec.decode(true or raw["in"])[:2]
+    return Envelope(
+        id=execution_id,
+        function=raw["fn"],
+        attempt=int(raw.get("at", 0)) + 1,
+        args=args,
+        kwargs=kwargs,
+        queue=raw.get("qu"),
+        payload=payload,
+        parent_id=raw.get("pa"),
+        root_id=raw.get("ro"),
+        eta_us=int(raw["eta"]) if raw.get("eta") else None,
+        expires_us=int(raw["ex"]) if raw.get("ex") else None,
+        kept=codec.decode(raw["hd"]) if raw.get("hd") else {},
+    )
+
+
+def _message(app: Celery, envelope: Envelope) -> tuple[Any, dict[str, Any]]:
+    headers = dict(envelope.kept.get("headers") or {})
+    embed = envelope.kept.get("embed") or {}
+    limits = headers.pop("timelimit", None) or (None, None)
+    message = app.amqp.as_task_v2(
+        envelope.id,
+        envelope.function,
+        args=tuple(envelope.args),
+        kwargs=dict(envelope.kwargs),
+        eta=to_datetime(envelope.eta_us),
+        expires=to_datetime(envelope.expires_us),
+        group_id=headers.pop("group", None),
+        group_index=headers.pop("group_index", None),
+        retries=headers.pop("retries", 0),
+        chord=embed.get("chord"),
+        callbacks=embed.get("callbacks"),
+        errbacks=embed.get("errbacks"),
+        chain=embed.get("chain"),
+        time_limit=limits[0],
+        soft_time_limit=limits[1],
+        root_id=envelope.root_id,
+        parent_id=envelope.parent_id,
+        ignore_result=headers.pop("ignore_result", False),
+        replaced_task_nesting=headers.pop("replaced_task_nesting", 0),
+    )
+    mark: dict[str, Any] = {"attempt": envelope.attempt}
+    if envelope.payload:
+        mark["payload"] = envelope.payload
+    message.headers.update(headers)
+    message.headers[HEADER] = mark
+    properties = envelope.kept.get("properties") or {}
+    options: dict[str, Any] = {"serializer": "json"}
+    if "priority" in properties:
+        options["priority"] = properties["priority"]
+    if properties.get("exchange"):
+        options |= {"exchange": properties["exchange"], "routing_key": envelope.queue}
+    else:
+        options["queue"] = envelope.queue or app.conf.task_default_queue or DEFAULT_QUEUE
+    return message, options

@@ -1,0 +1,53 @@
+"""What a process needs to reach one registry and its broker, each part made when it is first used."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from executions.dispatch import Dispatcher
+from executions.payloads import Payloads
+from executions.registry.logs import Logs
+from executions.registry.services import Services
+from executions.registry.space import Space
+from executions.registry.transitions import Transitions
+from executions.registry.workers import Workers
+from executions.settings import Settings
+
+
+class Parts:
+    """The parts, by name. Nothing is asked of any server before the first use."""
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self._given = settings
+
+    @cached_property
+    def settings(self) -> Settings:
+        return self._given or Settings.from_env()
+
+    @cached_property
+    def space(self) -> Space:
+        return Space(self.settings)
+
+    @cached_property
+    def transitions(self) -> Transitions:
+        return Transitions(self.space)
+
+    @cached_property
+    def logs(self) -> Logs:
+        return Logs(self.space)
+
+    @cached_property
+    def services(self) -> Services:
+        return Services(self.space)
+
+    @cached_property
+    def workers(self) -> Workers:
+        return Workers(self.space)
+
+    @cached_property
+    def payloads(self) -> Payloads:
+        return Payloads(self.settings.payloads)
+
+    @cached_property
+    def dispatcher(self) -> Dispatcher:
+        return Dispatcher.to(self.settings.broker_url)

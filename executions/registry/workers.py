@@ -1,0 +1,138 @@
+"""The workers of the fleet: who is there, since when, and how a command reaches one of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from executions.clock import to_datetime
+from executions.registry import keys
+from executions.registry.connection import translated
+from executions.registry.space import Space
+
+#: How long a worker that is gone stays listed, in leases.
+REMEMBERED_LEASES = 10
+
+#: Commands that one beat brings back at most; the next beat brings the rest.
+STOPS_PER_BEAT = 1000
+
+
+@dataclass(frozen=True)
+class WorkerInfo:
+    """What is known of one worker."""
+
+    name: str
+    term: str
+    alive: bool
+    lease_ends: datetime | None
+    facts: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class StopCommand:
+    """Somebody wants an execution stopped, and this worker runs it."""
+
+    id: str
+    attempt: int
+    mode: str
+    grace_s: float | None
+
+
+class Workers:
+    """Reads and writes about workers. A worker's `term` is its name and start; a lost term never comes back."""
+
+    def __init__(self, space: Space) -> None:
+        self._space = space
+        self._settings = space.settings
+
+    @translated
+    def beat(self, worker: str, term: str, facts: dict[str, Any]) -> tuple[bool, list[StopCommand]]:
+        """Renew the lease; tell whether the term still stands, and bring what must be stopped."""
+        client, namespace = self._space.client, self._space.namespace
+        pipeline = client.pipeline(transaction=False)
+        pipeline.time()
+        pipeline.zscore(keys.workers(namespace), term)
+        pipeline.exists(keys.worker(namespace, term))
+        for shard in self._space.all_keys():
+            pipeline.hscan(shard.stops, count=STOPS_PER_BEAT)
+        (seconds, micros), score, known, *stops = pipeline.execute()
+        if score is None and known:
+            return False, []
+        now = seconds + micros / 1_000_000
+        ends = now + self._settings.lease_s
+        pipeline = client.pipeline(transaction=True)
+        pipeline.zadd(keys.workers(namespace), {term: ends})
+        pipeline.hset(keys.worker(namespace, term), mapping={"name": worker, "facts": json.dumps(facts), "lease": ends})
+        pipeline.expire(keys.worker(namespace, term), round(self._settings.lease_s * REMEMBERED_LEASES))
+        pipeline.execute()
+        return True, [command for _, found in stops for command in _commands(found, worker)]
+
+    @translated
+    def resign(self, term: str) -> None:
+        """Leave the fleet in order."""
+        pipeline = self._space.client.pipeline(transaction=True)
+        pipeline.zrem(keys.workers(self._space.namespace), term)
+        pipeline.delete(keys.worker(self._space.namespace, term))
+        pipeline.execute()
+
+    @translated
+    def list(self, limit: int = 1000) -> list[WorkerInfo]:
+        """List the workers, those alive first."""
+        client, namespace = self._space.client, self._space.namespace
+        now = client.time()[0]
+        leases = client.zrange(keys.workers(namespace), 0, limit - 1, desc=True, withscores=True)
+        pipeline = client.pipeline(transaction=False)
+        for term, _ in leases:
+            pipeline.hgetall(keys.worker(namespace, term.decode()))
+        found = []
+        for (term, ends), raw in zip(leases, pipeline.execute(), strict=True):
+            facts = json.loads(raw.get(b"facts", b"{}"))
+            name = raw.get(b"name", term.split(b"#")[0]).decode()
+            ends_at = to_datetime(round(ends * 1_000_000))
+            found.append(WorkerInfo(name, term.decode(), ends >= now, ends_at, facts))
+        return found
+
+    @translated
+    def push_stop(self, worker: str, execution_id: str, attempt: int, mode: str, grace_s: float | None) -> None:
+        """Tell a worker at once; its next beat would tell it as well."""
+        self.push(
+            {
+                "do": "stop",
+                "worker": worker,
+                "id": execution_id,
+                "attempt": attempt,
+                "mode": mode,
+                "grace_s": grace_s,
+            }
+        )
+
+    @translated
+    def push(self, command: dict[str, Any]) -> None:
+        """Tell all workers something."""
+        self._space.client.publish(keys.commands(self._space.namespace), json.dumps(command))
+
+    def subscribe(self) -> Any:
+        """Give a subscription to the commands; the caller reads and closes it."""
+        client = self._space.own_client(socket_timeout_s=None)
+        subscription = client.pubsub(ignore_subscribe_messages=True)
+        subscription.subscribe(keys.commands(self._space.namespace))
+        # Keeps the client alive: without it the subscription dies under its reader.
+        subscription.owner = client
+        return subscription
+
+
+def _commands(found: dict[bytes, bytes], worker: str) -> Iterator[StopCommand]:
+    for execution_id, text in found.items():
+        raw = json.loads(text)
+        if raw["worker"] == worker:
+            request = raw["request"]
+            yield StopCommand(execution_id.decode(), raw["attempt"], request["mode"], request.get("grace_s"))
+
+
+def read_command(message: dict[str, Any]) -> dict[str, Any]:
+    """Read one message of the subscription."""
+    command: dict[str, Any] = json.loads(message["data"])
+    return command

@@ -1,0 +1,139 @@
+"""What runs in this worker, in memory that a worker's parent and its children share.
+
+A slot belongs to one place where a function can run: a child process, a thread, a greenlet. The one that runs
+writes who it is and until when it may run; the parent reads that, and writes there whom it wants to stop.
+A stop names its execution by a token, so a late one can never hit the next execution in the same slot.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+import threading
+from dataclasses import dataclass
+from enum import IntEnum
+
+#: 64-bit cells of one slot.
+WIDTH = 8
+TOKEN, STOP, KIND, DEADLINE, SOFT_DEADLINE, PID, THREAD, FLAGS = range(WIDTH)
+
+#: FLAGS: the function is a coroutine, so a stop has to wake its event loop.
+IS_ASYNC = 1
+
+
+class Stop(IntEnum):
+    """Why a function has to stop."""
+
+    NONE = 0
+    TERMINATE = 1
+    TIMEOUT = 2
+    SOFT_TIME_LIMIT = 3
+
+
+def token_of(execution_id: str, attempt: int) -> int:
+    """Give the number that stands for one attempt; never zero."""
+    digest = hashlib.blake2b(f"{execution_id}\x00{attempt}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") | 1
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One occupied slot, as the parent sees it."""
+
+    index: int
+    token: int
+    deadline_ns: int
+    soft_deadline_ns: int
+    pid: int
+    thread: int
+    is_async: bool
+
+
+class Slots:
+    """The table. Made in the parent before its children are forked, which then share it."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self._memory = mmap.mmap(-1, count * WIDTH * 8)
+        self.cells = memoryview(self._memory).cast("Q")
+        self._free = list(range(count - 1, -1, -1))
+        self._lock = threading.Lock()
+
+    def take(self) -> int:
+        """Claim a slot for a thread or greenlet of this process."""
+        with self._lock:
+            if not self._free:
+                raise RuntimeError("no free slot: more functions run at once than the pool was made for")
+            return self._free.pop()
+
+    def give_back(self, index: int) -> None:
+        """Return a claimed slot."""
+        with self._lock:
+            self._free.append(index)
+
+    def occupy(
+        self,
+        index: int,
+        token: int,
+        *,
+        pid: int,
+        thread: int,
+        is_async: bool = False,
+    ) -> None:
+        """Say who runs in a slot from now on. The token is written last: until then nobody is there."""
+        at = index * WIDTH
+        cells = self.cells
+        cells[at + TOKEN] = 0
+        cells[at + STOP] = 0
+        cells[at + KIND] = 0
+        cells[at + DEADLINE] = 0
+        cells[at + SOFT_DEADLINE] = 0
+        cells[at + PID] = pid
+        cells[at + THREAD] = thread
+        cells[at + FLAGS] = IS_ASYNC if is_async else 0
+        cells[at + TOKEN] = token
+
+    def limit(self, index: int, deadline_ns: int, soft_deadline_ns: int = 0) -> None:
+        """Say until when (by the monotonic clock, which all processes of a machine share) it may run."""
+        at = index * WIDTH
+        self.cells[at + DEADLINE] = deadline_ns
+        self.cells[at + SOFT_DEADLINE] = soft_deadline_ns
+
+    def leave(self, index: int) -> None:
+        """Say that nobody runs in a slot any more."""
+        at = index * WIDTH
+        self.cells[at + TOKEN] = 0
+        self.cells[at + DEADLINE] = 0
+        self.cells[at + SOFT_DEADLINE] = 0
+        self.cells[at + STOP] = 0
+
+    def ask_to_stop(self, index: int, token: int, kind: Stop) -> None:
+        """Leave a stop for the execution with this token; another one will not mind it."""
+        at = index * WIDTH
+        self.cells[at + KIND] = kind
+        self.cells[at + STOP] = token
+
+    def find(self, token: int) -> Seen | None:
+        """Find where an execution runs."""
+        return next((seen for seen in self.seen() if seen.token == token), None)
+
+    def seen(self) -> list[Seen]:
+        """List the occupied slots."""
+        found = []
+        cells = self.cells
+        for index in range(self.count):
+            at = index * WIDTH
+            token = cells[at + TOKEN]
+            if token:
+                found.append(
+                    Seen(
+                        index,
+                        token,
+                        cells[at + DEADLINE],
+                        cells[at + SOFT_DEADLINE],
+                        cells[at + PID],
+                        cells[at + THREAD],
+                        bool(cells[at + FLAGS] & IS_ASYNC),
+                    )
+                )
+        return found

@@ -1,0 +1,74 @@
+"""Processes of this machine: which are below which, whether one is still there, and how all of them end."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+from pathlib import Path
+
+_PROC = Path("/proc")
+
+
+def descendants(pid: int) -> list[int]:
+    """List every process below `pid`, nearest first."""
+    below: dict[int, list[int]] = {}
+    for entry in _PROC.iterdir():
+        if entry.name.isdigit():
+            parent = _parent(entry)
+            if parent is not None:
+                below.setdefault(parent, []).append(int(entry.name))
+    found, level = [], [pid]
+    while level:
+        level = [child for one in level for child in below.get(one, ())]
+        found += level
+    return found
+
+
+def _parent(entry: Path) -> int | None:
+    try:
+        # The name may hold anything, so count from its closing parenthesis: state, then the parent.
+        return int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def kill_tree(pid: int) -> None:
+    """Kill a process and everything below it."""
+    below = descendants(pid)
+    for one in (pid, *below, *descendants(pid)):
+        try:
+            os.kill(one, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+
+class Watched:
+    """Tells which of some processes have ended, without waiting and without mistaking a new one for an old."""
+
+    def __init__(self) -> None:
+        self._handles: dict[int, int] = {}
+
+    def watch(self, pids: set[int]) -> None:
+        """Watch these processes, and no others."""
+        for pid in self._handles.keys() - pids:
+            os.close(self._handles.pop(pid))
+        for pid in pids - self._handles.keys():
+            try:
+                self._handles[pid] = os.pidfd_open(pid)
+            except OSError:
+                continue
+
+    def ended(self) -> set[int]:
+        """Give those that have ended."""
+        if not self._handles:
+            return set()
+        poller = select.poll()
+        by_handle = {handle: pid for pid, handle in self._handles.items()}
+        for handle in by_handle:
+            poller.register(handle, select.POLLIN)
+        return {by_handle[handle] for handle, _ in poller.poll(0)}
+
+    def close(self) -> None:
+        """Let go of all of them."""
+        self.watch(set())
