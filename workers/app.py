@@ -5,11 +5,11 @@ from __future__ import annotations
 from celery import Celery
 
 import executions
-from executions.registry.connection import normalize_url
+from executions.dispatch import plain_broker_url
 from executions.settings import Settings
 
 settings = Settings.from_env()
 
-app = Celery("executions", broker=normalize_url(settings.broker_url), include=["workers.samples"])
+app = Celery("executions", broker=plain_broker_url(settings.broker_url), include=["workers.samples"])
 
 client = executions.install(app, registry=settings.url)

@@ -67,5 +67,6 @@ def run_samples(client: executions.Client) -> list[Execution]:
     stopped = client.submit("samples.train", "wrong-data", epochs=500, tags=["sample"])
     slow = client.submit("samples.crawl", tags=["sample"])
     flaky = client.submit("samples.fetch", "the-shop", tags=["sample"])
-    stopped.terminate(cause="a sample of how to stop an execution")
+    # Stopped once it runs: before that it would be taken off the queue, and reach no checkpoint.
+    stopped.wait(timeout=WAIT_S, until="change").terminate(cause="a sample of how to stop an execution")
     return [execution.wait(timeout=WAIT_S) for execution in (progress, stopped, slow, flaky)]
