@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,13 +31,9 @@ _folder = click.option(
 
 
 @click.command()
-@click.option(
-    "--url", envvar="EXECUTIONS_URL", metavar="URL", help="A server to use in place of the embedded one."
-)
+@click.option("--url", envvar="EXECUTIONS_URL", metavar="URL", help="A server to use in place of the embedded one.")
 @click.option("--workers", type=click.IntRange(0, 64), default=2, show_default=True, help="How many workers.")
-@click.option(
-    "--concurrency", type=click.IntRange(1, 1024), default=2, show_default=True, help="Slots of each."
-)
+@click.option("--concurrency", type=click.IntRange(1, 1024), default=2, show_default=True, help="Slots of each.")
 @click.option(
     "--pool",
     type=click.Choice(["prefork", "threads", "solo", "gevent"]),
@@ -45,9 +43,7 @@ _folder = click.option(
 )
 @click.option("-A", "--app", default=DEFAULT_APP, show_default=True, help="The Celery app to run.")
 @click.option("--flower/--no-flower", default=True, help="Start Flower too.  [default: yes]")
-@click.option(
-    "--samples/--no-samples", "with_samples", default=True, help="Run some samples.  [default: yes]"
-)
+@click.option("--samples/--no-samples", "with_samples", default=True, help="Run some samples.  [default: yes]")
 @_folder
 def up(
     url: str | None,
@@ -81,9 +77,7 @@ def up(
 
 
 @click.command()
-@click.option(
-    "--grace", type=click.FloatRange(min=0), default=GRACE_S, show_default=True, help="Seconds to finish."
-)
+@click.option("--grace", type=click.FloatRange(min=0), default=GRACE_S, show_default=True, help="Seconds to finish.")
 @_folder
 def down(folder: Path, grace: float) -> None:
     """Stop what `up` started; the data stays and the next `up` finds it."""
@@ -115,11 +109,13 @@ def _run_samples(report: Report) -> list[Execution]:
 
 
 def _table(shown: Sequence[Execution]) -> Table:
-    table = Table("id", "function", "status", "attempts", "duration")
+    # Without lines and wide gaps a row fits into eighty columns with the whole id, which people copy.
+    table = Table(box=None, pad_edge=False, collapse_padding=True)
+    for name in ("id", "function", "status", "attempts", "duration"):
+        table.add_column(name, no_wrap=True)
     for execution in shown:
-        status = f"{execution.status}/{execution.reason}".rstrip("/")
         took = "" if execution.duration is None else f"{execution.duration:.2f} s"
-        table.add_row(execution.id, execution.function, status, str(execution.attempts), took)
+        table.add_row(execution.id, execution.function, execution.status, str(execution.attempts), took)
     return table
 
 
@@ -131,5 +127,13 @@ def _print_addresses(console: Console, report: Report) -> None:
     if report.url != DEFAULT_URL:
         # Not on the address where every command looks for it, so they have to be told.
         console.print(f"  export EXECUTIONS_URL='{mask_password(report.url)}'", soft_wrap=True)
-    for command in ("executions ls", "executions run samples.train digits", "executions down"):
-        console.print(f"  {command}")
+    for command in ("ls", "run samples.train digits", "down"):
+        console.print(f"  {_program()} {command}", soft_wrap=True)
+
+
+def _program() -> str:
+    """Give what has to be typed for `executions`: its path, where the environment is not activated."""
+    if shutil.which("executions"):
+        return "executions"
+    program, here = Path(sys.executable).with_name("executions"), Path.cwd()
+    return str(program.relative_to(here) if program.is_relative_to(here) else program)

@@ -13,9 +13,7 @@ TARGETS = ("help", "install", "up", "down", "test", "check", "bench", "clean")
 
 
 def make(*arguments: str) -> str:
-    ran = subprocess.run(
-        ["make", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=30, check=True
-    )
+    ran = subprocess.run(["make", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=30, check=True)
     return ran.stdout
 
 
@@ -42,9 +40,7 @@ def test_the_lock_names_versions_and_nothing_else() -> None:
 def test_the_lock_covers_what_development_needs() -> None:
     text = (ROOT / "pyproject.toml").read_text()
     lists = re.findall(r"^(?:dependencies|\w+) = \[\n(.*?)^\]", text, re.MULTILINE | re.DOTALL)
-    needed = {
-        name.lower() for part in lists for name in re.findall(r'^    "([\w-]+)(?=>)', part, re.MULTILINE)
-    }
+    needed = {name.lower() for part in lists for name in re.findall(r'^    "([\w-]+)(?=>)', part, re.MULTILINE)}
     locked = {line.partition("==")[0].lower().replace("_", "-") for line in LOCK}
     assert "celery" in needed
     assert needed <= locked
@@ -52,6 +48,4 @@ def test_the_lock_covers_what_development_needs() -> None:
 
 def test_no_install_step_names_a_host() -> None:
     for name in ("Makefile", ".ci/run", "docker/Dockerfile", "requirements-dev.lock", "pyproject.toml"):
-        assert (
-            re.findall(r"https?://|--(?:extra-)?index-url|--find-links", (ROOT / name).read_text()) == []
-        ), name
+        assert re.findall(r"https?://|--(?:extra-)?index-url|--find-links", (ROOT / name).read_text()) == [], name

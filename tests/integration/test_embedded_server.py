@@ -70,9 +70,7 @@ def test_data_is_there_after_a_stop(start_server: StartServer, tmp_path: Path) -
     assert run(start_server(tmp_path), "GET", "kept") == b"yes"
 
 
-def test_data_is_there_after_a_kill(
-    start_server: StartServer, tmp_path: Path, eventually: Eventually
-) -> None:
+def test_data_is_there_after_a_kill(start_server: StartServer, tmp_path: Path, eventually: Eventually) -> None:
     # Given a server that is killed, which leaves its pidfile and record behind
     server = start_server(tmp_path)
     run(server, "SET", "kept", "yes")
@@ -137,9 +135,7 @@ def test_a_port_that_was_asked_for_and_is_taken_is_refused(
         start_server(tmp_path, server.port)
 
 
-def test_another_port_is_chosen_when_the_usual_one_is_taken(
-    start_server: StartServer, tmp_path: Path
-) -> None:
+def test_another_port_is_chosen_when_the_usual_one_is_taken(start_server: StartServer, tmp_path: Path) -> None:
     with socket.socket() as holder:
         if is_free(USUAL_PORT):
             holder.bind(("127.0.0.1", USUAL_PORT))
@@ -199,9 +195,7 @@ def test_a_folder_may_have_any_name(start_server: StartServer, tmp_path: Path) -
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux can end a child with its parent")
-def test_it_ends_with_its_parent_when_asked_to(
-    server_binary: Path, tmp_path: Path, eventually: Eventually
-) -> None:
+def test_it_ends_with_its_parent_when_asked_to(server_binary: Path, tmp_path: Path, eventually: Eventually) -> None:
     # Given a server that was started by a process which is killed
     program = (
         "import sys, pathlib; from workers.local.server import EmbeddedServer;"

@@ -282,6 +282,21 @@ def test_flower_answers_on_the_address_that_is_shown(project: Project) -> None:
     assert "stopped: flower, server" in project.down()
 
 
+def test_the_samples_show_every_kind_of_ending(project: Project) -> None:
+    # If the stack is brought up with its own app
+    code, said = project.run("up", "--no-flower")
+    assert code == 0, said
+    # I expect one that succeeds at once, one that is stopped, one that times out and one that fails at first
+    rows = [line.split()[1:4] for line in said.splitlines() if " samples." in line and line[:1] != " "]
+    assert rows == [
+        ["samples.train", "success", "1"],
+        ["samples.train", "terminated", "1"],
+        ["samples.crawl", "success", "2"],
+        ["samples.fetch", "success", "2"],
+    ]
+    assert "Try next:" in said
+
+
 @pytest.mark.parametrize(
     ("options", "expected"),
     [

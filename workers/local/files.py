@@ -65,9 +65,7 @@ def locked(path: Path, within_s: float, waiting: Callable[[], None]) -> Iterator
         waiting()
         descriptor = wait_for_lock(path, within_s)
     if descriptor is None:
-        raise Conflict(
-            f"another `executions up` or `down` still holds {path} after {within_s:.0f} s; try again later"
-        )
+        raise Conflict(f"another `executions up` or `down` still holds {path} after {within_s:.0f} s; try again later")
     try:
         yield
     finally:

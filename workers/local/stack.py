@@ -143,9 +143,7 @@ class Stack:
         log = logs / f"{spec.name}.log"
         processes.rotate(log)
         log_start = log.stat().st_size if log.exists() else 0
-        child = processes.start(
-            spec.command, log=log, mark=self._mark(spec.name), env=spec.env, cwd=self.project
-        )
+        child = processes.start(spec.command, log=log, mark=self._mark(spec.name), env=spec.env, cwd=self.project)
         return Part(spec=spec, process=child.identity, log=log, log_start=log_start)
 
     def _wait_until_ready(self, wish: Wish, env: dict[str, str]) -> None:
