@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install up down test check format bench lock clean
+.PHONY: help install up down test check format bench wheel lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ format: $(INSTALLED) ## Put the code into shape
 
 bench: $(INSTALLED) ## Measure, beside stock Celery
 	$(BIN)/python -m benchmarks $(ARGS)
+
+wheel: ## Build the wheel and try it in an empty folder
+	PYTHON=$(PYTHON) .ci/try-wheel
 
 lock: ## Make requirements-dev.lock anew from the newest versions that fit together
 	rm -rf build/lock
