@@ -7,8 +7,18 @@ ARGS ?=
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
+# The lower bounds of pyproject.toml, as constraints: "celery>=5.4" becomes "celery==5.4.*".
+OLDEST := .venv-oldest
+define LOWER_BOUNDS
+import tomllib
+with open("pyproject.toml", "rb") as file:
+    for needed in tomllib.load(file)["project"]["dependencies"]:
+        print(needed.replace(">=", "==") + ".*")
+endef
+export LOWER_BOUNDS
+
 .DEFAULT_GOAL := help
-.PHONY: help install up down test check format bench wheel lock clean
+.PHONY: help install up down test oldest check format bench wheel lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +45,13 @@ down: $(INSTALLED) ## Stop all of it; the data stays in .executions
 
 test: $(INSTALLED) ## Run the tests
 	$(BIN)/python -m pytest $(ARGS)
+
+oldest: ## Run the tests with the oldest Celery, Redis client and so on that we support
+	$(PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/python -c "$$LOWER_BOUNDS" > $(OLDEST)/constraints.txt
+	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check \
+		--constraint $(OLDEST)/constraints.txt -e '.[dev]'
+	$(OLDEST)/bin/python -m pytest $(ARGS)
 
 check: $(INSTALLED) ## Check style, types, imports and the container files
 	$(BIN)/ruff check .
@@ -64,5 +81,5 @@ lock: ## Make requirements-dev.lock anew from the newest versions that fit toget
 
 clean: ## Stop the stack and remove all that was made, but for the data in .executions
 	@test ! -x $(BIN)/executions || $(BIN)/executions down
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(OLDEST) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
