@@ -83,6 +83,20 @@ def test_data_is_there_after_a_kill(start_server: StartServer, tmp_path: Path, e
     assert run(again, "GET", "kept") == b"yes"
 
 
+def test_it_is_ready_only_when_it_has_read_all_its_data(
+    start_server: StartServer, tmp_path: Path, eventually: Eventually
+) -> None:
+    # Given enough data for the server to be reading for a while after it answers
+    server = start_server(tmp_path)
+    for part in range(10):
+        loop = f"for i = 1, 100000 do redis.call('SET', 'k{part}:' .. i, i) end"
+        run(server, "EVAL", loop, 0)
+    kill(server, eventually)
+    # If it is started again, I expect all of it at the first question, and not "LOADING"
+    assert run(start_server(tmp_path), "DBSIZE") == 1_000_000
+    server.stop()
+
+
 def test_a_recycled_pid_is_not_mistaken_for_the_server(
     start_server: StartServer, tmp_path: Path, stranger: ProcessId
 ) -> None:
