@@ -33,7 +33,7 @@ def train(dataset: str, epochs: int = 5, seconds: float = 0.2) -> dict[str, Any]
     return {"dataset": dataset, "loss": round(loss, 3)}
 
 
-@shared_task(name="samples.crawl", execution_timeout=1, on_reset="rerun", max_attempts=2)
+@shared_task(name="samples.crawl", execution_timeout=1, on_reset="rerun", max_attempts=5)
 def crawl(pages: int = 4) -> int:
     """Be too slow for the time limit at first, and go on from the saved page in the next attempt."""
     first = executions.load_state() or 0

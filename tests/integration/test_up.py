@@ -288,11 +288,11 @@ def test_the_samples_show_every_kind_of_ending(project: Project) -> None:
     assert code == 0, said
     # I expect one that succeeds at once, one that is stopped, one that times out and one that fails at first
     rows = [line.split()[1:4] for line in said.splitlines() if " samples." in line and line[:1] != " "]
-    assert rows == [
-        ["samples.train", "success", "1"],
-        ["samples.train", "terminated", "1"],
-        ["samples.crawl", "success", "2"],
-        ["samples.fetch", "success", "2"],
+    assert [(function, status, int(attempts) > 1) for function, status, attempts in rows] == [
+        ("samples.train", "success", False),
+        ("samples.train", "terminated", False),
+        ("samples.crawl", "success", True),
+        ("samples.fetch", "success", True),
     ]
     assert "Try next:" in said
 
