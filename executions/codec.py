@@ -141,9 +141,7 @@ def _hide(name: str, hidden: list[str]) -> str:
 def _inside(value: Any, also: Collection[str], hidden: list[str]) -> Any:
     if isinstance(value, dict):
         return {
-            key: _hide(key, hidden)
-            if isinstance(key, str) and looks_secret(key, also)
-            else _inside(item, also, hidden)
+            key: _hide(key, hidden) if isinstance(key, str) and looks_secret(key, also) else _inside(item, also, hidden)
             for key, item in value.items()
         }
     if isinstance(value, list | tuple):

@@ -82,7 +82,7 @@ class Dispatcher:
     def republish(self, space: Space, execution_id: str) -> bool:
         """Send the message of a waiting execution again, from what its record keeps."""
         raw = space.client.hgetall(space.keys(execution_id).record(execution_id))
-        text = {key.decode(): value.decode(errors="replace") for key, value in raw.items()}  # type: ignore[union-attr]
+        text = {key.decode(): value.decode(errors="replace") for key, value in raw.items()}
         if text.get("st") != "pending":
             return False
         self.publish(envelope_of(execution_id, text))
@@ -101,7 +101,11 @@ def accept_valkey_urls() -> None:
 
 def plain_broker_url(url: str) -> str:
     """Write a broker's URL with a scheme that kombu, and what is built on it, knows."""
-    for ours, theirs in (("valkeys://", "rediss://"), ("valkey://", "redis://"), ("unix://", "redis+socket://")):
+    for ours, theirs in (
+        ("valkeys://", "rediss://"),
+        ("valkey://", "redis://"),
+        ("unix://", "redis+socket://"),
+    ):
         if url.startswith(ours):
             return theirs + url.removeprefix(ours)
     return url

@@ -1,21 +1,21 @@
 """Every error that the library raises, grouped by what the caller can do about it.
 
-    ExecutionsError
-    ├── InvalidInput (ValueError)         correct the call
-    │   ├── InvalidSetting
-    │   ├── InvalidQuery
-    │   └── NotSerializable (TypeError)
-    ├── NotFound (LookupError)            ask for something else
-    ├── Conflict                          look at the current status first
-    │   └── StaleAttempt
-    ├── WaitTimeout (TimeoutError)        wait longer, or look why it takes so long
-    ├── Unavailable (ConnectionError)     try again: the server could not be reached
-    ├── Unsupported                       upgrade: the data or the server is of another version
-    ├── PayloadMissing (LookupError)      make the payload store reachable from here
-    └── ExecutionFailed                   read the execution's error
+ExecutionsError
+├── InvalidInput (ValueError)         correct the call
+│   ├── InvalidSetting
+│   ├── InvalidQuery
+│   └── NotSerializable (TypeError)
+├── NotFound (LookupError)            ask for something else
+├── Conflict                          look at the current status first
+│   └── StaleAttempt
+├── WaitTimeout (TimeoutError)        wait longer, or look why it takes so long
+├── Unavailable (ConnectionError)     try again: the server could not be reached
+├── Unsupported                       upgrade: the data or the server is of another version
+├── PayloadMissing (LookupError)      make the payload store reachable from here
+└── ExecutionFailed                   read the execution's error
 
-    Terminated (InterruptedError)         raised inside a function: stop
-    TimedOut (TimeoutError)               raised inside a function: its time is up
+Terminated (InterruptedError)         raised inside a function: stop
+TimedOut (TimeoutError)               raised inside a function: its time is up
 """
 
 from __future__ import annotations

@@ -46,9 +46,7 @@ def prepare(
         return Inputs(text)
     true = codec.encode((args, kwargs), "arguments") if hidden else text
     if len(true) > settings.payload_max:
-        raise InvalidInput(
-            f"the arguments are {len(true)} bytes of JSON; at most {settings.payload_max} are accepted"
-        )
+        raise InvalidInput(f"the arguments are {len(true)} bytes of JSON; at most {settings.payload_max} are accepted")
     if len(true) <= settings.payload_threshold:
         return Inputs(text, true, reprs)
     note = f"[{len(true)} bytes in the payload store]"

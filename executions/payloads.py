@@ -54,9 +54,7 @@ class FsspecStore:
         try:
             fsspec: Any = importlib.import_module("fsspec")
         except ImportError:
-            raise InvalidSetting(
-                f"the payload store {url!r} needs fsspec: pip install 'executions[storage]'"
-            ) from None
+            raise InvalidSetting(f"the payload store {url!r} needs fsspec: pip install 'executions[storage]'") from None
         self._files, self._root = fsspec.core.url_to_fs(url)
 
     def write(self, name: str, data: bytes) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -63,7 +63,7 @@ def parse_policy(values: Mapping[str, Any]) -> Policy:
     unknown = set(values) - FIELD_NAMES
     if unknown:
         raise InvalidSetting(f"unknown policy setting {min(unknown)!r}; known: {', '.join(sorted(FIELD_NAMES))}")
-    checked = {name: _CHECKS[name](name, value) for name, value in values.items() if value is not None}
+    checked: dict[str, Any] = {name: _CHECKS[name](name, value) for name, value in values.items() if value is not None}
     return Policy(**checked)
 
 
@@ -109,7 +109,7 @@ def _check_bool(name: str, value: Any) -> bool:
     return value
 
 
-_CHECKS = {
+_CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "execution_timeout": check_natural,
     "on_reset": check_on_reset,
     "max_attempts": check_natural,

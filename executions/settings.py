@@ -81,8 +81,10 @@ class Settings:
             text = environ.get(PREFIX + f.name.upper())
             if text:
                 found[f.name] = _parse(PREFIX + f.name.upper(), str(f.type), text)
-        return cls(**found, **{}) if not given else replace(
-            cls(**found), **{name: value for name, value in given.items() if value is not None}
+        return (
+            cls(**found, **{})
+            if not given
+            else replace(cls(**found), **{name: value for name, value in given.items() if value is not None})
         )
 
     @property

@@ -51,15 +51,11 @@ class Reason(StrEnum):
 
 #: Which reasons go with which status.
 REASONS: dict[Status, frozenset[Reason]] = {
-    Status.PENDING: frozenset(
-        {Reason.QUEUED, Reason.SCHEDULED, Reason.WAITING, Reason.RETRYING, Reason.RERUN}
-    ),
+    Status.PENDING: frozenset({Reason.QUEUED, Reason.SCHEDULED, Reason.WAITING, Reason.RETRYING, Reason.RERUN}),
     Status.RUNNING: frozenset({Reason.STARTED, Reason.TERMINATING}),
     Status.SUCCESS: frozenset({Reason.NONE}),
     Status.CACHED: frozenset({Reason.NONE}),
-    Status.FAILED: frozenset(
-        {Reason.ERROR, Reason.TIMEOUT, Reason.WORKER_LOST, Reason.REJECTED, Reason.UPSTREAM}
-    ),
+    Status.FAILED: frozenset({Reason.ERROR, Reason.TIMEOUT, Reason.WORKER_LOST, Reason.REJECTED, Reason.UPSTREAM}),
     Status.TERMINATED: frozenset({Reason.REQUESTED, Reason.CANCELLED, Reason.PARENT, Reason.EXPIRED}),
 }
 

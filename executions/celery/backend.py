@@ -55,7 +55,12 @@ class Recording:
         return site
 
     def mark_as_done(
-        self, task_id: str, result: Any, request: Any = None, store_result: bool = True, state: str = states.SUCCESS
+        self,
+        task_id: str,
+        result: Any,
+        request: Any = None,
+        store_result: bool = True,
+        state: str = states.SUCCESS,
     ) -> None:
         if isinstance(self._record_success(task_id, result, request, store_result), Found):
             return  # a late write of an attempt that was given up: another one owns the execution
@@ -126,19 +131,23 @@ class Recording:
         outcome: Any = transitions.finish(task_id, attempt or 1, ending)
         if isinstance(outcome, Found) and outcome.status is Status.RUNNING and attempt is None:
             outcome = transitions.finish(task_id, outcome.attempt, ending)
-        if isinstance(outcome, Found) and outcome.status is Status.PENDING and ending.status is not Status.SUCCESS:
-            if attempt is None or attempt == outcome.attempt + 1:
-                outcome = transitions.settle(task_id, ending)
+        if _may_settle(outcome, attempt, ending):
+            outcome = transitions.settle(task_id, ending)
         if isinstance(outcome, Found) and not outcome.status.is_terminal:
             log(logger, "execution.late_write", id=task_id, attempt=attempt, status=outcome.status)
         return outcome
 
 
+def _may_settle(outcome: Any, attempt: int | None, ending: Ending) -> bool:
+    """Whether an end is that of an execution that still waits: refused, revoked or failed before its start."""
+    if not isinstance(outcome, Found) or outcome.status is not Status.PENDING or ending.status is Status.SUCCESS:
+        return False
+    return attempt is None or attempt == outcome.attempt + 1
+
+
 def expired_ending() -> Ending:
     """The end of an execution that no worker took in time."""
-    result = json.dumps(
-        {"exc_type": "TaskRevokedError", "exc_message": ["expired"], "exc_module": "celery.exceptions"}
-    )
+    result = json.dumps({"exc_type": "TaskRevokedError", "exc_message": ["expired"], "exc_module": "celery.exceptions"})
     return Ending(
         status=Status.TERMINATED,
         reason=Reason.EXPIRED,
@@ -227,15 +236,13 @@ class RegistryBackend(Recording, RedisBackend):
         if isinstance(transitions.settle(task_id, ending), Missing):
             name = getattr(request, "task", None) or "unknown"
             root = getattr(request, "root_id", None)
-            transitions.submit(
-                Submission(id=task_id, function=name, inputs="[[],{}]", root_id=root, in_outbox=False)
-            )
+            transitions.submit(Submission(id=task_id, function=name, inputs="[[],{}]", root_id=root, in_outbox=False))
             transitions.settle(task_id, ending)
 
     @translated
     def _get_task_meta_for(self, task_id: str) -> dict[str, Any]:
         values = self.site.space.client.hmget(self.get_key_for_task(task_id), _RESULT_FIELDS)
-        raw = {name: value.decode() for name, value in zip(_RESULT_FIELDS, values, strict=True) if value}  # type: ignore[union-attr]
+        raw = {name: value.decode() for name, value in zip(_RESULT_FIELDS, values, strict=True) if value}
         return self.meta_from_decoded(self._meta(task_id, raw))
 
     def _meta(self, task_id: str, raw: dict[str, str]) -> dict[str, Any]:
@@ -291,5 +298,3 @@ def recorded(kind: type) -> type:
 def _backend_url(site: Site) -> str:
     url = normalize_url(site.settings.url)
     return url.replace("unix://", "redis+socket://", 1) if url.startswith("unix://") else url
-
-

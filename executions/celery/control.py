@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from celery.app.control import Control
-from celery.worker.control import control_command, ok, revoke as stock_revoke
-from celery.worker.control import Panel
+from celery.worker.control import Panel, control_command, ok
+from celery.worker.control import revoke as stock_revoke
 from kombu.utils.encoding import safe_str
 
 from executions.celery.site import Site, site_of
@@ -22,7 +22,12 @@ class ExecutionsControl(Control):
     """`app.control` of an installed app. Flower's buttons and `AsyncResult.revoke()` end up here as well."""
 
     def revoke(
-        self, task_id: Any, destination: Any = None, terminate: bool = False, signal: str = "SIGTERM", **kwargs: Any
+        self,
+        task_id: Any,
+        destination: Any = None,
+        terminate: bool = False,
+        signal: str = "SIGTERM",
+        **kwargs: Any,
     ) -> Any:
         """Revoke for good: also for workers that are down now, and after every restart."""
         site = site_of(self.app)

@@ -138,7 +138,7 @@ def stop_cause(site: Site, execution_id: str) -> str:
     raw = site.space.client.hget(site.space.keys(execution_id).record(execution_id), "tt")
     if raw is None:
         return ""
-    request = json.loads(raw)  # type: ignore[arg-type]
+    request = json.loads(raw)
     who, cause = request.get("principal") or "somebody", request.get("cause")
     return f"{cause} (asked by {who})" if cause else f"asked by {who}"
 
@@ -146,9 +146,7 @@ def stop_cause(site: Site, execution_id: str) -> str:
 def announce_refused(task: Any, outcome: Any) -> None:
     """Tell Flower and the log why a message was dropped."""
     request = task.request
-    cancelled = isinstance(outcome, Expired) or (
-        isinstance(outcome, Found) and outcome.status is Status.TERMINATED
-    )
+    cancelled = isinstance(outcome, Expired) or (isinstance(outcome, Found) and outcome.status is Status.TERMINATED)
     log(logger, "execution.refused", id=request.id, function=task.name, outcome=type(outcome).__name__)
     if cancelled:
         expired = isinstance(outcome, Expired)
@@ -163,5 +161,3 @@ def _send_event(task: Any, kind: str, execution_id: str, **fields: Any) -> None:
             dispatcher.send(kind, uuid=execution_id, **fields)
     except Exception:  # Flower's picture is a courtesy; the record is the truth
         logger.debug("event %s of %s was not sent", kind, execution_id, exc_info=True)
-
-

@@ -62,7 +62,9 @@ def _make_backend(app: Celery) -> Any:
     return recorded(kind)(app=app, url=url)
 
 
-def _send_task(app: Celery, send: Any, name: str, args: Any = None, kwargs: Any = None, *rest: Any, **options: Any) -> Any:
+def _send_task(
+    app: Celery, send: Any, name: str, args: Any = None, kwargs: Any = None, *rest: Any, **options: Any
+) -> Any:
     """Give an execution an id of ours, which sorts by time, where the caller chose none."""
     if not rest and not options.get("task_id") and not name.startswith(BUILT_IN_PREFIX):
         options["task_id"] = new_id()

@@ -38,9 +38,7 @@ def settle_loss(site: Site, request: Any) -> None:
         policy = policy_of(site, request.id)
         if policy is not None and isinstance(after_reset(policy, attempt), Retry):
             ended = endings.error_fields(error)
-            outcome = site.transitions.retry(
-                request.id, attempt, reason=Reason.RERUN, message=str(error), ended=ended
-            )
+            outcome = site.transitions.retry(request.id, attempt, reason=Reason.RERUN, message=str(error), ended=ended)
             if isinstance(outcome, Opened):
                 site.dispatcher.republish(site.space, request.id)
                 request.settled = "rerun"

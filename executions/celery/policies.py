@@ -14,7 +14,7 @@ from executions.registry.connection import translated
 def policy_of(site: Site, execution_id: str) -> Policy | None:
     """Read what holds for an execution; `None` where there is no such."""
     key = site.space.keys(execution_id).record(execution_id)
-    function, options, service = site.space.client.hmget(key, "fn", "op", "sv")  # type: ignore[misc]
+    function, options, service = site.space.client.hmget(key, "fn", "op", "sv")
     if function is None:
         return None
     call: dict[str, Any] = json.loads(options) if options else {}

@@ -22,8 +22,8 @@ from executions.errors import Conflict, Terminated
 from executions.inputs import Inputs, prepare
 from executions.policy import FIELD_NAMES, parse_policy
 from executions.registry.transitions import Ending, Found, Opened, StopFirst, Submission
+from executions.slots import Stop
 from executions.states import Reason, Status
-
 
 #: Options of a call, beside Celery's own.
 CALL_OPTIONS = FUNCTION_OPTIONS | {"execution_name", "properties", "principal", "reference"}
@@ -137,7 +137,7 @@ class Outgoing:
             function="" if retried else self.function,
         )  # fmt: skip
         if isinstance(outcome, StopFirst):
-            running.stopped = running.stopped or context.Stop.TERMINATE
+            running.stopped = running.stopped or Stop.TERMINATE
             raise Terminated(context.TERMINATION_MESSAGE)
         if isinstance(outcome, Opened):
             running.extra["handed_on"] = True
@@ -193,7 +193,12 @@ class Outgoing:
         args, kwargs, _ = self.body
         site = self.site
         inputs = prepare(
-            args, kwargs, site.settings, site.payloads, names=_names(task), also=getattr(task, "redact", None) or ()
+            args,
+            kwargs,
+            site.settings,
+            site.payloads,
+            names=_names(task),
+            also=getattr(task, "redact", None) or (),
         )
         if inputs.reprs:
             self.headers["argsrepr"], self.headers["kwargsrepr"] = inputs.reprs

@@ -17,9 +17,7 @@ STATE_CAP = 512 * 1024
 class RegistryReporter:
     """Implements `context.Reporter` for one attempt."""
 
-    def __init__(
-        self, execution_id: str, attempt: int, transitions: Transitions, flusher: Flusher, state: str
-    ) -> None:
+    def __init__(self, execution_id: str, attempt: int, transitions: Transitions, flusher: Flusher, state: str) -> None:
         self._id = execution_id
         self._attempt = attempt
         self._transitions = transitions

@@ -28,14 +28,14 @@ from celery.exceptions import Ignore, Reject, Retry, SoftTimeLimitExceeded
 
 from executions import capture, codec, context
 from executions.celery import endings
-from executions.celery.publish import HEADER, Outgoing
+from executions.celery.publish import Outgoing
 from executions.celery.reporter import RegistryReporter
 from executions.celery.site import Place, Site, site_of
-from executions.errors import Conflict, ExecutionFailed
+from executions.dispatch import HEADER
+from executions.errors import Conflict, ExecutionFailed, TimedOut
 from executions.flusher import Flusher
-from executions.policy import NO_POLICY, Policy
+from executions.policy import NO_POLICY, Policy, after_error, after_reset
 from executions.policy import Retry as RetryDecision
-from executions.policy import after_error, after_reset
 from executions.registry.transitions import Missing, Started
 from executions.slots import Stop, token_of
 from executions.states import Reason
@@ -70,9 +70,7 @@ class Attempt:
         self.writer.close()
         fields, tags, points = self.reporter.drain()
         if tags or points:
-            self.site.transitions.report(
-                self.request.id, self.started.attempt, tags=tags, points=points
-            )
+            self.site.transitions.report(self.request.id, self.started.attempt, tags=tags, points=points)
         return [*fields, *self.measures()]
 
 
@@ -141,7 +139,7 @@ def _take(site: Site, task: Any, request: Any, named: int | None, place: Place) 
         if not isinstance(outcome, Missing):
             break
         _adopt_unknown(site, task, request)
-    if permit is not None:
+    if permit is not None and service:
         site.services.leave(service, request.id)
     endings.announce_refused(task, outcome)
     raise Ignore(f"execution {request.id} was not taken: {outcome}")
@@ -153,7 +151,12 @@ def _adopt_unknown(site: Site, task: Any, request: Any) -> None:
         "id": request.id, "retries": 0, "eta": None, "expires": request.expires,
         "parent_id": request.parent_id, "root_id": request.root_id,
     }  # fmt: skip
-    embed = {"callbacks": request.callbacks, "errbacks": request.errbacks, "chain": request.chain, "chord": request.chord}
+    embed = {
+        "callbacks": request.callbacks,
+        "errbacks": request.errbacks,
+        "chain": request.chain,
+        "chord": request.chord,
+    }
     body = (request.args or (), request.kwargs or {}, embed)
     queue = (request.delivery_info or {}).get("routing_key")
     outgoing = Outgoing(site, task.name, {}, body, headers, {"routing_key": queue})
@@ -161,9 +164,7 @@ def _adopt_unknown(site: Site, task: Any, request: Any) -> None:
     site.transitions.submit(submission)
 
 
-def _prepare(
-    site: Site, task: Any, request: Any, started: Started, place: Place, index: int, token: int
-) -> Attempt:
+def _prepare(site: Site, task: Any, request: Any, started: Started, place: Place, index: int, token: int) -> Attempt:
     service = site.services.policy(task.service) if getattr(task, "service", None) else NO_POLICY
     policy = site.policy(task.name, started.options, service)
     reporter = RegistryReporter(request.id, started.attempt, site.transitions, flusher(site), started.state)
@@ -314,7 +315,7 @@ def _rerun_or_raise(attempt: Attempt, error: BaseException) -> None:
     if isinstance(after_reset(attempt.policy, attempt.started.attempt), RetryDecision):
         endings.rerun(attempt, error, Reason.RERUN)
         raise Ignore(f"{error}: will run again") from error
-    if not isinstance(error, context.TimedOut | SoftTimeLimitExceeded):
+    if not isinstance(error, TimedOut | SoftTimeLimitExceeded):
         raise attempt.running.stop_error(Stop.TIMEOUT) from error
     raise error
 
@@ -340,4 +341,3 @@ def flusher(site: Site) -> Flusher:
     if found is None:
         found = site.__dict__["_flusher"] = Flusher(site.settings.log_flush_s)
     return found
-

@@ -14,7 +14,14 @@ from executions.context import Running
 from executions.dispatch import Dispatcher
 from executions.errors import InvalidSetting
 from executions.parts import Parts
-from executions.policy import BUILT_IN, DEFAULT_EXECUTION_TIMEOUT_S, FIELD_NAMES, NO_POLICY, Policy, parse_policy
+from executions.policy import (
+    BUILT_IN,
+    DEFAULT_EXECUTION_TIMEOUT_S,
+    FIELD_NAMES,
+    NO_POLICY,
+    Policy,
+    parse_policy,
+)
 from executions.settings import Settings
 from executions.slots import Slots
 

@@ -9,10 +9,10 @@ from typing import Any
 from executions.client.executions import Executions
 from executions.client.submit import Submitter
 from executions.client.verbs import ClientVerbs
-from executions.registry.changes import Watcher
 from executions.client.workers import WorkersView
 from executions.execution import Execution
 from executions.parts import Parts
+from executions.registry.changes import Watcher
 from executions.registry.queries import Queries
 from executions.settings import Settings
 
@@ -57,7 +57,10 @@ class Client:
         return execution.wait() if wait else execution
 
     def map(self, function: Any, inputs: Iterable[Any], **options: Any) -> list[Execution]:
-        """Ask for many runs, in large batches: a tuple gives positional arguments, a dict keywords, else one argument."""
+        """Ask for many runs, in large batches.
+
+        Each input is a tuple of positional arguments, a dict of keywords, or else the one argument.
+        """
         return self._submitter.map(function, inputs, options)
 
     def close(self) -> None:

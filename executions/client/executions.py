@@ -37,9 +37,7 @@ class Executions:
         execution = self._queries.get(execution_id)
         return execution.wait() if sync else execution
 
-    def list(
-        self, query: str | None = None, sort: str = "-created", limit: int = 50, cursor: str | None = None
-    ) -> Any:
+    def list(self, query: str | None = None, sort: str = "-created", limit: int = 50, cursor: str | None = None) -> Any:
         """Read one page, newest first unless sorted otherwise."""
         return self._queries.page(query, sort=sort, limit=limit, cursor=cursor)
 
@@ -58,7 +56,13 @@ class Executions:
         return self._queries.facets(query, by=by)
 
     def terminate(
-        self, query: str, *, cause: str = "", force: bool = False, grace: float | None = None, dry_run: bool = False
+        self,
+        query: str,
+        *,
+        cause: str = "",
+        force: bool = False,
+        grace: float | None = None,
+        dry_run: bool = False,
     ) -> BulkReport:
         """Stop all that match and have not ended; with `dry_run`, only count them."""
         return self._each(

@@ -43,9 +43,7 @@ class Submitter:
         args, kwargs = _with_inputs(args, kwargs, given.pop("inputs", None))
         return self.resubmit(function_name(function), args, kwargs, given)
 
-    def resubmit(
-        self, function: str, args: Sequence[Any], kwargs: dict[str, Any], given: dict[str, Any]
-    ) -> Execution:
+    def resubmit(self, function: str, args: Sequence[Any], kwargs: dict[str, Any], given: dict[str, Any]) -> Execution:
         """Record one execution whose arguments and options are apart already, and send its message."""
         submission, envelope = self._prepare(function, args, kwargs, given)
         outcome = self._parts.transitions.submit(submission)
@@ -69,7 +67,9 @@ class Submitter:
                 if not isinstance(outcome, Found)
             ]
             self._parts.dispatcher.publish_many(new)
-            done += [self._accepted(submission, outcome) for (submission, _), outcome in zip(prepared, outcomes, strict=True)]
+            done += [
+                self._accepted(submission, outcome) for (submission, _), outcome in zip(prepared, outcomes, strict=True)
+            ]
         return done
 
     def _accepted(self, submission: Submission, outcome: Any) -> Execution:
@@ -124,9 +124,7 @@ def function_name(function: Any) -> str:
     return name
 
 
-def _with_inputs(
-    args: Sequence[Any], kwargs: dict[str, Any], inputs: Any
-) -> tuple[Sequence[Any], dict[str, Any]]:
+def _with_inputs(args: Sequence[Any], kwargs: dict[str, Any], inputs: Any) -> tuple[Sequence[Any], dict[str, Any]]:
     if inputs is None:
         return tuple(args), kwargs
     if args or kwargs:

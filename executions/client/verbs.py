@@ -29,9 +29,7 @@ SAFETY_POLL_S = 5.0
 class ClientVerbs:
     """Implements `execution.Verbs`."""
 
-    def __init__(
-        self, parts: Parts, watcher: Watcher, submitter: Submitter, queries: Callable[[], Queries]
-    ) -> None:
+    def __init__(self, parts: Parts, watcher: Watcher, submitter: Submitter, queries: Callable[[], Queries]) -> None:
         self._parts = parts
         self._watcher = watcher
         self._submitter = submitter
@@ -44,9 +42,7 @@ class ClientVerbs:
     def get(self, execution_id: str) -> Execution:
         return self._queries().get(execution_id)
 
-    def wait(
-        self, execution: Execution, timeout: float | None, poll_interval: float | None, until: str
-    ) -> Execution:
+    def wait(self, execution: Execution, timeout: float | None, poll_interval: float | None, until: str) -> Execution:
         if until not in ("done", "change"):
             raise InvalidInput(f"until must be 'done' or 'change', not {until!r}")
         is_over = _is_over(execution, until)
@@ -83,9 +79,7 @@ class ClientVerbs:
             return TimedOut(execution.message)
         return revive(json.loads(execution._raw.get("er") or "{}"), execution._raw.get("tb"))
 
-    def terminate_one(
-        self, execution: Execution, cause: str, force: bool, grace: float | None
-    ) -> Execution:
+    def terminate_one(self, execution: Execution, cause: str, force: bool, grace: float | None) -> Execution:
         self.terminate(execution.id, cause=cause, force=force, grace=grace)
         return self.get(execution.id)
 
@@ -117,12 +111,11 @@ class ClientVerbs:
 
     def rerun_one(self, execution: Execution, sync: bool) -> Execution:
         outcome = found_or_raise(
-            self._parts.transitions.rerun(execution.id, principal=self._parts.settings.principal), execution.id
+            self._parts.transitions.rerun(execution.id, principal=self._parts.settings.principal),
+            execution.id,
         )
         if isinstance(outcome, Found):
-            raise Conflict(
-                f"execution {execution.id} is {outcome.status} and cannot be rerun before it has ended"
-            )
+            raise Conflict(f"execution {execution.id} is {outcome.status} and cannot be rerun before it has ended")
         self._parts.dispatcher.republish(self._parts.space, execution.id)
         fresh = replace(self.get(execution.id), awaits=outcome.attempt)
         return fresh.wait() if sync else fresh
@@ -142,9 +135,7 @@ class ClientVerbs:
         # Arguments may have the names of options, so they go apart.
         return self._submitter.resubmit(full.function, args, kwargs, options)
 
-    def logs_of(
-        self, execution: Execution, follow: bool, level: str | None, attempt: int | None
-    ) -> LogView:
+    def logs_of(self, execution: Execution, follow: bool, level: str | None, attempt: int | None) -> LogView:
         return LogView(self._parts.logs, execution.id, follow=follow, level=level, attempt=attempt)
 
     def events_of(self, execution: Execution, follow: bool) -> Iterator[dict[str, Any]]:

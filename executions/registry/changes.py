@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from redis.exceptions import RedisError
@@ -135,6 +135,6 @@ class Watcher:
     def _resubscribe(self) -> None:
         with self._lock:
             for channel, waiting in self._signals.items():
-                self._quietly(lambda channel=channel: self._subscription.subscribe(channel))
+                self._quietly(partial(self._subscription.subscribe, channel))
                 for signal in waiting:
                     signal.fire()

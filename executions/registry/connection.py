@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeAlias, TypeVar, cast
+from typing import Any, ParamSpec, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
 import redis
@@ -13,7 +13,8 @@ from redis import exceptions as redis_errors
 
 from executions.errors import InvalidSetting, Unavailable, Unsupported
 
-RedisClient: TypeAlias = "redis.Redis"
+#: The driver types every reply as a union of all that any server and setting could give; here bytes come in.
+RedisClient: TypeAlias = Any
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -69,7 +70,7 @@ def make_client(url: str, *, socket_timeout_s: float | None = SOCKET_TIMEOUT_S) 
     options: dict[str, Any] = {"socket_timeout": socket_timeout_s, "health_check_interval": 30}
     if not url.startswith("unix"):
         options |= {"socket_connect_timeout": CONNECT_TIMEOUT_S, "socket_keepalive": True}
-    return cast(RedisClient, redis.Redis.from_url(normalize_url(url), **options))
+    return redis.Redis.from_url(normalize_url(url), **options)
 
 
 def translated(function: Callable[P, R]) -> Callable[P, R]:

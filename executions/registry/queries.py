@@ -26,5 +26,5 @@ class Queries:
         raw = self._space.client.hgetall(self._space.keys(execution_id).record(execution_id))
         if not raw:
             raise NotFound(f"no execution {execution_id!r}: the id is unknown or it was removed after its retention")
-        text = {k.decode(): v.decode(errors="replace") for k, v in raw.items()}  # type: ignore[union-attr]
+        text = {k.decode(): v.decode(errors="replace") for k, v in raw.items()}
         return self._bind(decode_record(execution_id, text, self._space.shard(execution_id), self._space.shards))

@@ -9,7 +9,7 @@ from redis.exceptions import RedisError
 
 from executions.errors import Conflict, Unsupported
 from executions.ids import shard_of
-from executions.registry import keys
+from executions.registry import keys as names
 from executions.registry.connection import (
     OLDEST_SERVER,
     RedisClient,
@@ -18,6 +18,7 @@ from executions.registry.connection import (
     normalize_url,
     translate,
 )
+from executions.registry.keys import ShardKeys, shard_keys
 from executions.registry.records import FORMAT
 from executions.settings import Settings
 
@@ -55,17 +56,17 @@ class Space:
     def shard(self, execution_id: str) -> int:
         return shard_of(execution_id, self.shards)
 
-    def keys(self, execution_id: str) -> keys.ShardKeys:
+    def keys(self, execution_id: str) -> ShardKeys:
         """Give the keys of the shard that an execution lies in."""
-        return keys.shard_keys(self.namespace, self.shard(execution_id))
+        return shard_keys(self.namespace, self.shard(execution_id))
 
-    def all_keys(self) -> list[keys.ShardKeys]:
+    def all_keys(self) -> list[ShardKeys]:
         """Give the keys of every shard."""
-        return [keys.shard_keys(self.namespace, shard) for shard in range(self.shards)]
+        return [shard_keys(self.namespace, shard) for shard in range(self.shards)]
 
     def _agree(self) -> int:
         """Write the schema where there is none, check it where there is one."""
-        name = keys.schema(self.namespace)
+        name = names.schema(self.namespace)
         try:
             pipeline = self.client.pipeline(transaction=False)
             pipeline.hsetnx(name, "format", FORMAT)

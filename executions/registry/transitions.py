@@ -236,9 +236,7 @@ class Transitions:
         keys, args = self.finish_call(execution_id, attempt, ending)
         return _ended(scripts.FINISH(self._space.client, keys, args))
 
-    def finish_call(
-        self, execution_id: str, attempt: int, ending: Ending
-    ) -> tuple[tuple[str, ...], tuple[Any, ...]]:
+    def finish_call(self, execution_id: str, attempt: int, ending: Ending) -> tuple[tuple[str, ...], tuple[Any, ...]]:
         """Give the keys and arguments of the script, for a pipeline."""
         keys = self._space.keys(execution_id).of_transition(execution_id, attempt)
         return keys, (
@@ -387,7 +385,7 @@ class Transitions:
             key = self._space.keys(execution_id).metrics(execution_id)
             pipeline = self._space.client.pipeline(transaction=False)
             for name, value, step in points:
-                entry = {"k": name, "v": repr(value), "s": "" if step is None else step, "a": attempt}
+                entry: dict[Any, Any] = {"k": name, "v": repr(value), "s": "" if step is None else step, "a": attempt}
                 pipeline.xadd(key, entry, maxlen=METRICS_CAP, approximate=True)
             pipeline.expire(key, self._life_s)
             pipeline.execute()

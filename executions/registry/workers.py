@@ -65,9 +65,7 @@ class Workers:
         ends = now + self._settings.lease_s
         pipeline = client.pipeline(transaction=True)
         pipeline.zadd(keys.workers(namespace), {term: ends})
-        pipeline.hset(
-            keys.worker(namespace, term), mapping={"name": worker, "facts": json.dumps(facts), "lease": ends}
-        )
+        pipeline.hset(keys.worker(namespace, term), mapping={"name": worker, "facts": json.dumps(facts), "lease": ends})
         pipeline.expire(keys.worker(namespace, term), round(self._settings.lease_s * REMEMBERED_LEASES))
         pipeline.execute()
         return True, [command for _, found in stops for command in _commands(found, worker)]
@@ -84,13 +82,13 @@ class Workers:
     def list(self, limit: int = 1000) -> list[WorkerInfo]:
         """List the workers, those alive first."""
         client, namespace = self._space.client, self._space.namespace
-        now = client.time()[0]  # type: ignore[index]
+        now = client.time()[0]
         leases = client.zrange(keys.workers(namespace), 0, limit - 1, desc=True, withscores=True)
         pipeline = client.pipeline(transaction=False)
-        for term, _ in leases:  # type: ignore[union-attr]
+        for term, _ in leases:
             pipeline.hgetall(keys.worker(namespace, term.decode()))
         found = []
-        for (term, ends), raw in zip(leases, pipeline.execute(), strict=True):  # type: ignore[arg-type]
+        for (term, ends), raw in zip(leases, pipeline.execute(), strict=True):
             facts = json.loads(raw.get(b"facts", b"{}"))
             name = raw.get(b"name", term.split(b"#")[0]).decode()
             ends_at = to_datetime(round(ends * 1_000_000))
@@ -98,11 +96,18 @@ class Workers:
         return found
 
     @translated
-    def push_stop(
-        self, worker: str, execution_id: str, attempt: int, mode: str, grace_s: float | None
-    ) -> None:
+    def push_stop(self, worker: str, execution_id: str, attempt: int, mode: str, grace_s: float | None) -> None:
         """Tell a worker at once; its next beat would tell it as well."""
-        self.push({"do": "stop", "worker": worker, "id": execution_id, "attempt": attempt, "mode": mode, "grace_s": grace_s})
+        self.push(
+            {
+                "do": "stop",
+                "worker": worker,
+                "id": execution_id,
+                "attempt": attempt,
+                "mode": mode,
+                "grace_s": grace_s,
+            }
+        )
 
     @translated
     def push(self, command: dict[str, Any]) -> None:
@@ -115,7 +120,7 @@ class Workers:
         subscription = client.pubsub(ignore_subscribe_messages=True)
         subscription.subscribe(keys.commands(self._space.namespace))
         # Keeps the client alive: without it the subscription dies under its reader.
-        subscription.owner = client  # type: ignore[attr-defined]
+        subscription.owner = client
         return subscription
 
 
