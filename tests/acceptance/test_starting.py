@@ -247,7 +247,7 @@ def test_an_app_that_was_not_installed_is_untouched(prefork: Fleet) -> None:
     def double(x: int) -> int:
         return x * 2
 
-    assert type(double).__call__ is Task.__call__
+    assert type(other.tasks["other.double"]).__call__ is Task.__call__
     assert double.apply((4,)).get() == 8
     result = double.apply_async((4,), queue="nobody")
     with pytest.raises(NotFound):
