@@ -314,5 +314,5 @@ def test_a_killed_process_loses_at_most_one_interval(run: Run, tmp_path: Path) -
     stored = str(run.view()).splitlines()
     assert stored == printed[: len(stored)]
     died_at = float(printed[-1].split()[1])
-    # One interval of 0.2 s, and as much again for a flush under way on a busy machine.
-    assert died_at - float(stored[-1].split()[1]) < 0.4
+    # One interval of 0.2 s, and twice as much for a flush under way on a busy machine.
+    assert died_at - float(stored[-1].split()[1]) < 0.6

@@ -136,6 +136,18 @@ with attempt("b"):
     assert ran.of("b") == ["next"]
 
 
+def test_an_eager_run_within_an_execution_gives_the_descriptors_back(run: Any) -> None:
+    ran = run("""
+with attempt("outer"):
+    os.write(1, b"before\\n")
+    with attempt("inner"):
+        os.write(1, b"inside\\n")
+    os.write(1, b"after\\n")
+""")
+    assert ran.of("outer") == ["before", "after"]
+    assert ran.of("inner") == ["inside"]
+
+
 def test_threads_of_the_function_are_caught(run: Any) -> None:
     ran = run("""
 with attempt("a"):
