@@ -10,6 +10,11 @@ from typing import Any
 
 import pytest
 
+import executions
+
+#: Where the tested package is, installed or not.
+TESTED = Path(executions.__file__).parents[1]
+
 #: Runs in a process of its own; what it calls `body` runs in a forked child, as in a prefork worker.
 FRAME = """
 import ctypes, json, logging, os, subprocess, sys, threading
@@ -62,10 +67,12 @@ def run(tmp_path: Path) -> Any:
 
     def run(body: str) -> Ran:
         indented = "\n".join("    " + line for line in body.strip().splitlines())
-        script = tmp_path / "script.py"
-        script.write_text(FRAME.replace("{body}", indented))
         done = subprocess.run(
-            [sys.executable, str(script), str(tmp_path / "lines")], capture_output=True, timeout=60, check=True
+            [sys.executable, "-c", FRAME.replace("{body}", indented), str(tmp_path / "lines")],
+            cwd=TESTED,
+            capture_output=True,
+            timeout=60,
+            check=True,
         )
         lines = [tuple(line) for line in json.loads((tmp_path / "lines").read_text())]
         return Ran(lines, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
