@@ -98,7 +98,8 @@ class Recording:
         if attempt is None:
             return None
         try:
-            output = codec.encode(self.prepare_value(result), "output") if store_result else "null"  # type: ignore[attr-defined]
+            wanted = store_result or (request.is_eager and not attempt.ignores_result)
+            output = codec.encode(self.prepare_value(result), "output") if wanted else "null"  # type: ignore[attr-defined]
         except NotSerializable as error:
             raise EncodeError(str(error)) from None
         children = self.current_task_children(request)  # type: ignore[attr-defined]

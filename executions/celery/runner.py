@@ -62,6 +62,12 @@ class Attempt:
     cpu_before: float
     permit: Permit | None = None
 
+    @property
+    def ignores_result(self) -> bool:
+        """Whether nobody wants the output: the call's word over the function's."""
+        asked = getattr(self.request, "ignore_result", None)
+        return bool(self.task.ignore_result if asked is None else asked)
+
     def measures(self) -> list[Any]:
         """Give the CPU time and the peak memory as fields of the record."""
         cpu = max(0, round((time.thread_time() - self.cpu_before) * 1_000_000))
@@ -263,6 +269,12 @@ def _real_arguments(site: Site, started: Started, request: Any, args: Any, kwarg
     if not started.payload or request.is_eager:
         return args, kwargs
     args, kwargs = codec.decode(site.payloads.get(started.payload))[:2]
+    # The tracer holds these very objects: hooks, `retry()` and `replace()` see the true arguments too.
+    if isinstance(request.args, list):
+        request.args[:] = args
+    else:
+        request.args = args
+    request.kwargs.update(kwargs)
     return args, kwargs
 
 
