@@ -64,8 +64,12 @@ class ServiceSettings:
     @classmethod
     def read(cls, raw: Mapping[str, Any]) -> ServiceSettings:
         """Read what `as_dict` wrote; settings of a newer version are left out."""
-        known = {name: value for name, value in raw.items() if name in SETTING_NAMES}
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in known.items()})
+        known: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in raw.items()
+            if name in SETTING_NAMES
+        }
+        return cls(**known)
 
     def as_dict(self) -> dict[str, Any]:
         """Give the settings that say something."""

@@ -14,7 +14,7 @@ of the next one. Who can die when, and what then happens:
 | dies | what is left | who mends it |
 |---|---|---|
 | worker between the refusal and `park` | parked here, still in the outbox | the releaser, or the publisher |
-| worker between entering and `start` | a slot whose execution waits, in the outbox | the publisher; `reclaim` after `UNSTARTED_S` |
+| worker between entering and `start` | a slot, pending in the outbox | the publisher; `reclaim` |
 | worker that runs it | a slot, an execution without an owner | the rescuer ends the attempt; then `reclaim` |
 | worker between the function's end and leaving | a slot of an ended attempt | `reclaim`: when full, or the waker |
 | releaser between choosing and `park(publish=True)` | chosen, record still `waiting` | the waker sends it on again |
@@ -119,7 +119,7 @@ class Services:
     def read(self, name: str) -> ServiceState | None:
         """Read a service from the server; `None` where there is none."""
         raw = self._space.client.hgetall(self._key(name))
-        return _state(name, raw) if raw else None  # type: ignore[arg-type]
+        return _state(name, raw) if raw else None
 
     @translated
     def all(self) -> list[ServiceState]:
@@ -224,7 +224,7 @@ class Services:
         self.forget(name)
         client, namespace, nonce = self._space.client, self._space.namespace, new_id()
         command = json.dumps({"do": "services", "name": name, "answer": nonce})
-        listening = int(client.publish(keys.commands(namespace), command))  # type: ignore[arg-type]
+        listening = int(client.publish(keys.commands(namespace), command))
         deadline = SYSTEM_CLOCK.monotonic() + FRESH_S
         for _ in range(listening):
             left = deadline - SYSTEM_CLOCK.monotonic()
@@ -294,12 +294,12 @@ class Services:
         lowest, highest = ("-inf", "(0") if chosen else ("(0", "+inf")
         key = keys.service_parked(self._space.namespace, name)
         found = self._space.client.zrangebyscore(key, lowest, highest, start=0, num=limit)
-        return [one.decode() for one in found]  # type: ignore[union-attr]
+        return [one.decode() for one in found]
 
     @translated
     def running(self, name: str) -> int:
         """Count the slots in use; services without a limit use none."""
-        return int(self._space.client.zcard(keys.service_slots(self._space.namespace, name)))  # type: ignore[arg-type]
+        return int(self._space.client.zcard(keys.service_slots(self._space.namespace, name)))
 
     @translated
     def reclaim(self, name: str) -> int:
@@ -359,7 +359,8 @@ def _is_stale(ticket: str, status: bytes | None, number: bytes | None, had_time:
     if status == b"running":
         # Attempt 0 stands for a message that did not name one: it is whichever runs.
         return attempt not in (0, started)
-    if status == b"pending" and attempt in (0, started + 1):
+    if status is None or (status == b"pending" and attempt in (0, started + 1)):
+        # It has entered and is about to start; a message from elsewhere is recorded only then.
         return had_time
     return True
 
@@ -373,8 +374,10 @@ def _merged(now: ServiceSettings, before: bytes | None, declared: Declaration) -
     old = json.loads(before)["settings"] if before else {}
     new = json.loads(declared.encode())["settings"]
     changed = {name: new.get(name) for name in old.keys() | new.keys() if old.get(name) != new.get(name)}
-    values = ServiceSettings.read({name: value for name, value in changed.items() if value is not None}).as_dict()
-    return replace(now, **{name: values.get(name) if new.get(name) is not None else None for name in changed})
+    values: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in changed.items()
+    }
+    return replace(now, **values)
 
 
 def _state(name: str, raw: Mapping[bytes, bytes]) -> ServiceState:

@@ -368,7 +368,7 @@ class Transitions:
     def service_of(self, execution_id: str) -> str | None:
         """Tell the service of an execution, where it has one."""
         found = self._space.client.hget(self._space.keys(execution_id).record(execution_id), "sv")
-        return found.decode() if found else None  # type: ignore[union-attr]
+        return found.decode() if found else None
 
     @translated
     def annotate(

@@ -41,9 +41,9 @@ class Resets:
 
     def _end_in_time(self, seen: Seen, state: ServiceState, now: float) -> None:
         until = self._until.setdefault(seen.token, now + state.settings.drain_s)
-        if seen.version < state.forced or until <= now:
-            if self._stopper.reset(seen.token, now):
-                log(logger, "service.reset", service=state.name, version=seen.version, token=seen.token)
+        is_over = seen.version < state.forced or until <= now
+        if is_over and self._stopper.reset(seen.token, now):
+            log(logger, "service.reset", service=state.name, version=seen.version, token=seen.token)
 
     def _name(self, token: int) -> str | None:
         if token not in self._names:
