@@ -41,6 +41,9 @@ _VALUELESS: dict[str, Bits] = {
     ),
 }
 
+#: A number whose text comes after that of every other.
+_LARGEST = 10**18 - 1
+
 #: A number, and its score where the sort has one.
 Candidate = tuple[int, int | None]
 
@@ -251,7 +254,7 @@ class SortedWalk:
             if found or not self._scored.is_done:
                 return found
             self._is_over = True
-            self._began = Place(self._top, self._top + 1 if self._sort.descending else -1)
+            self._began = beginning_of_rest(self._top, self._sort)
         if self._has_rest:
             self._rest = self._rest or self._begin_rest()
             found = yield from self._rest.take(want)
@@ -269,9 +272,33 @@ class SortedWalk:
 def begin_walk(selection: Selection, sort: Sort, place: Place) -> NumberWalk | SortedWalk:
     """Begin, or take up, the walk for a sort."""
     if sort.field == "created":
+        if sort.descending and place.number is None:
+            place = beginning_of_rest(place.top, sort)
         return NumberWalk(selection, selection.matches, place, descending=sort.descending)
     span = next((span for span in selection.plan.spans if span.field == sort.field), None)
     return SortedWalk(selection, sort, place, span)
+
+
+def beginning_of_rest(top: int, sort: Sort) -> Place:
+    """Give the place before the first number: newest first, nothing newer than the first page's newest."""
+    return Place(top, top + 1 if sort.descending else -1)
+
+
+def not_before(place: Place, last: Place, sort: Sort) -> Place:
+    """Move a shard's place up to the last row given out of any shard.
+
+    What lay before has been given out; what is added there meanwhile would come out of order.
+    """
+    if sort.field == "created" or (place.number is not None and place.score is None):
+        return place
+    if last.score is None:
+        return beginning_of_rest(place.top, sort)
+    # Just before everything that has the last row's score, for this shard may have more of them.
+    edge = (last.score + 1, 0) if sort.descending else (last.score - 1, _LARGEST)
+    if place.number is None or place.score is None:
+        return Place(place.top, edge[1], edge[0])
+    is_behind = _order((place.number, place.score)) > _order((edge[1], edge[0]))
+    return Place(place.top, edge[1], edge[0]) if is_behind == sort.descending else place
 
 
 def _order(candidate: Candidate) -> tuple[int, str]:

@@ -331,10 +331,12 @@ def test_no_gaps_and_no_repeats_while_rows_are_added(registry: Registry, sort: s
         registry.add()
     before = registry.sorted(sort, [e for e in registry.all() if _seen(query, e)])
     found: list[str] = []
+    shown: list[Execution] = []
     cursor: str | None = None
     while True:
         page = registry.queries.page(query, sort, 9, cursor)
-        found += [execution.id for execution in page]
+        shown += page
+        found = [execution.id for execution in shown]
         cursor = page.next_cursor
         if cursor is None:
             break
@@ -346,6 +348,8 @@ def test_no_gaps_and_no_repeats_while_rows_are_added(registry: Registry, sort: s
     if sort == "-created":
         # Newest first, nothing that came later shows up at all.
         assert found == before
+    # What was added shows up in its place or not at all.
+    assert found == registry.sorted(sort, shown)
 
 
 def _seen(query: str, execution: Execution) -> bool:
