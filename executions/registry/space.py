@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass, field
 
 from redis.exceptions import RedisError
@@ -29,7 +28,6 @@ class Space:
 
     settings: Settings
     _shards: int = field(default=0, init=False)
-    _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.url = normalize_url(self.settings.url)
@@ -47,10 +45,9 @@ class Space:
     @property
     def shards(self) -> int:
         """How many shards this registry has; settled when it is first used by anyone."""
+        # No lock: a child forked while another thread held it would wait for ever, and agreeing twice is harmless.
         if not self._shards:
-            with self._lock:
-                if not self._shards:
-                    self._shards = self._agree()
+            self._shards = self._agree()
         return self._shards
 
     def shard(self, execution_id: str) -> int:
