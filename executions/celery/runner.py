@@ -33,8 +33,8 @@ from executions.celery.reporter import RegistryReporter
 from executions.celery.site import Place, Site, site_of
 from executions.dispatch import HEADER
 from executions.errors import Conflict, ExecutionFailed, Reset, TimedOut
-from executions.flusher import Flusher
-from executions.policy import NO_POLICY, Policy, after_error, after_reset
+from executions.flusher import flusher_every
+from executions.policy import NO_POLICY, Policy, after_error, after_reset, write_reset
 from executions.policy import Retry as RetryDecision
 from executions.registry.services import Permit
 from executions.registry.transitions import Found, Missing, Started
@@ -75,7 +75,6 @@ class Attempt:
 
     def close(self) -> list[Any]:
         """Write out what is still gathered; give the fields that go with the end."""
-        self.writer.close()
         fields, tags, points = self.reporter.drain()
         if tags or points:
             self.site.transitions.report(self.request.id, self.started.attempt, tags=tags, points=points)
@@ -154,6 +153,7 @@ def _enter_service(site: Site, task: Any, request: Any, named: int | None) -> Pe
 
 def _take(site: Site, task: Any, request: Any, named: int | None, place: Place, permit: Permit | None) -> Started:
     outcome: Any = None
+    service = site.services.policy(task.service) if getattr(task, "service", None) else NO_POLICY
     for _ in range(2):
         outcome = site.transitions.start(
             request.id,
@@ -162,6 +162,7 @@ def _take(site: Site, task: Any, request: Any, named: int | None, place: Place, 
             pid=os.getpid(),
             pool=place.pool,
             service_version=permit.version if permit else None,
+            reset=write_reset(site.policy(task.name, {}, service)),
         )
         if isinstance(outcome, Started):
             return outcome
@@ -209,7 +210,9 @@ def _adopt_unknown(site: Site, task: Any, request: Any) -> None:
 def _prepare(site: Site, task: Any, request: Any, started: Started, place: Place, index: int, token: int) -> Attempt:
     service = site.services.policy(task.service) if getattr(task, "service", None) else NO_POLICY
     policy = site.policy(task.name, started.options, service)
-    reporter = RegistryReporter(request.id, started.attempt, site.transitions, flusher(site), started.state)
+    reporter = RegistryReporter(
+        request.id, started.attempt, site.transitions, flusher_every(site.settings.log_flush_s), started.state
+    )
     running = context.Running(
         id=request.id,
         attempt=started.attempt,
@@ -337,7 +340,6 @@ def _ended_by(attempt: Attempt, error: BaseException) -> Any:
     running = attempt.running
     if running.extra.get("handed_on"):
         # The next attempt is on its way: this one is closed already.
-        attempt.writer.close()
         raise error
     if running.stopped is Stop.TERMINATE:
         endings.terminated(attempt)
@@ -386,11 +388,3 @@ def _retry_by_policy(attempt: Attempt, error: BaseException) -> None:
     decision = after_error(attempt.policy, error, attempt.started.attempt)
     if isinstance(decision, RetryDecision) and not attempt.request.is_eager:
         endings.retry_later(attempt, error, decision.delay_s)
-
-
-def flusher(site: Site) -> Flusher:
-    """Give this process's flusher."""
-    found: Flusher | None = site.__dict__.get("_flusher")
-    if found is None:
-        found = site.__dict__["_flusher"] = Flusher(site.settings.log_flush_s)
-    return found

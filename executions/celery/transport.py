@@ -12,7 +12,7 @@ from kombu import connection
 from kombu.transport import redis
 
 
-class Channel(redis.Channel):  # type: ignore[misc]
+class Channel(redis.Channel):
     """A channel that makes its client once for each pool."""
 
     _cached: tuple[Any, Any] = (None, None)
@@ -27,7 +27,7 @@ class Channel(redis.Channel):  # type: ignore[misc]
         return client
 
 
-class Transport(redis.Transport):  # type: ignore[misc]
+class Transport(redis.Transport):
     """The same transport, made of such channels."""
 
     Channel = Channel
@@ -41,22 +41,25 @@ class _OurTransport:
         return Transport if found is redis.Transport else found
 
 
-class _Pooled(_OurTransport, getattr(connection, "PooledConnection", connection.Connection)):  # type: ignore[misc]
+#: Older releases pool plain connections.
+_Base: Any = getattr(connection, "PooledConnection", connection.Connection)
+
+
+class _Pooled(_OurTransport, _Base):
     """A connection of a pool."""
 
 
-class _Pool(connection.ConnectionPool):  # type: ignore[misc]
+class _Pool(connection.ConnectionPool):
     """A pool of such connections."""
 
     def new(self) -> Any:
         info = self.connection._info(resolve=False)
-        # Older releases pool plain connections.
-        first = (self,) if hasattr(connection, "PooledConnection") else ()
+        first = (self,) if _Base is not connection.Connection else ()
         return _Pooled(*first, **dict(info))
 
 
-class BrokerConnection(_OurTransport, connection.Connection):  # type: ignore[misc]
+class BrokerConnection(_OurTransport, connection.Connection):
     """A connection of an installed app."""
 
-    def Pool(self, limit: int | None = None, **options: Any) -> Any:  # noqa: N802 - the name is kombu's
+    def Pool(self, limit: int | None = None, **options: Any) -> Any:
         return _Pool(self, limit, **options)
