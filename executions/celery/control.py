@@ -12,7 +12,7 @@ from kombu.utils.encoding import safe_str
 from executions.celery.site import Site, site_of
 from executions.clock import SYSTEM_CLOCK
 from executions.errors import ExecutionsError
-from executions.registry.transitions import Asked, Missing
+from executions.registry.transitions import Asked, Cancelled, Missing
 
 #: Signals that mean: at once, without a word.
 _KILLS = {"SIGKILL", "KILL", "9"}
@@ -52,6 +52,8 @@ def stop(site: Site, execution_id: str, *, terminate: bool, signal: Any) -> bool
     )
     if isinstance(outcome, Asked):
         site.workers.push_stop(outcome.worker, execution_id, outcome.attempt, mode, None)
+    elif isinstance(outcome, Cancelled) and outcome.has_followers:
+        site.workers.push_cancelled(execution_id)
     return not isinstance(outcome, Missing)
 
 
