@@ -38,6 +38,8 @@ class Begun:
 
     writer: LogWriter
     token: Token[LogWriter | None]
+    #: Whose the process was before: an eager run happens within another execution.
+    outer: LogWriter | None
 
 
 class _Capture:
@@ -121,13 +123,14 @@ def begin(writer: LogWriter) -> Begun:
     if _capture.is_on:
         # Others replace the streams as well: Celery for its redirection, pytest between two phases.
         _capture.wrap_streams()
+    outer = PROCESS.writer
     if _capture.descriptors.is_on:
         # What a child process of the execution before still wrote is not this one's.
         _capture.descriptors.sync()
         _capture.descriptors.renew()
         PROCESS.writer = writer
     _capture.writers[id(writer)] = writer
-    return Begun(writer, CURRENT.set(writer))
+    return Begun(writer, CURRENT.set(writer), outer)
 
 
 def end(begun: Begun) -> bool:
@@ -140,7 +143,7 @@ def end(begun: Begun) -> bool:
             _capture.descriptors.sync()
     finally:
         if PROCESS.writer is begun.writer:
-            PROCESS.writer = None
+            PROCESS.writer = begun.outer
         with contextlib.suppress(ValueError):
             CURRENT.reset(begun.token)
         _capture.writers.pop(id(begun.writer), None)

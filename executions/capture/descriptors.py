@@ -97,6 +97,7 @@ class FdCapture:
         self._stop = -1
         self._thread: threading.Thread | None = None
         self._libc_out: Any = None
+        self._kept_by_others: list[Any] = []
 
     @property
     def is_on(self) -> bool:
@@ -120,8 +121,20 @@ class FdCapture:
 
     def sync(self) -> None:
         """Return when all that was written before is where it belongs, or after a bounded time."""
-        deadline = SYSTEM_CLOCK.monotonic() + _SYNC_S
         self._flush_buffers()
+        # The reader may have taken the last piece and not yet have handed it on.
+        if self._poll().poll(0) or self._reading.locked():
+            self._drain()
+
+    def _poll(self) -> select.poll:
+        # A new one each time: an object of two threads at once refuses to work.
+        poll = select.poll()
+        for channel in self._channels:
+            poll.register(channel.read_end, select.POLLIN)
+        return poll
+
+    def _drain(self) -> None:
+        deadline = SYSTEM_CLOCK.monotonic() + _SYNC_S
         for channel in self._channels:
             # No more than a pipe holds: a child process may go on writing for ever.
             left = max(_PIPE_BYTES, _READ_BYTES)
@@ -169,10 +182,9 @@ class FdCapture:
 
     def _run(self, wake: int) -> None:
         CURRENT.set(None)
-        poll = select.poll()
         channels = {channel.read_end: channel for channel in self._channels}
-        for fd in (*channels, wake):
-            poll.register(fd, select.POLLIN)
+        poll = self._poll()
+        poll.register(wake, select.POLLIN)
         while True:
             for fd, _ in poll.poll():
                 if fd == wake:
@@ -182,11 +194,11 @@ class FdCapture:
                     channels[fd].take()
 
     def _flush_buffers(self) -> None:
-        # Who kept Python's first stream from before (`from sys import stdout`) wrote into its buffer.
-        for holder, _, before in self._moved:
-            if holder is sys:
-                with contextlib.suppress(OSError, ValueError):
-                    before.flush()
+        for stream in self._kept_by_others:
+            try:
+                stream.flush()
+            except (OSError, ValueError):  # Closed, or gone.
+                pass
         if self._libc_out is not None:
             libc, stdout = self._libc_out
             libc.fflush(stdout)
@@ -205,6 +217,9 @@ class FdCapture:
         text = self.saved_for(stream)
         if text is not None:
             self._moved.append((holder, name, stream))
+            if holder is sys and stream not in self._kept_by_others:
+                # Whoever took it before (`from sys import stdout`) goes on writing into its buffer.
+                self._kept_by_others.append(stream)
             setattr(holder, name, text)
 
     def saved_for(self, stream: Any) -> TextIO | None:

@@ -56,7 +56,9 @@ class LogWriter:
         self._now = clock.now
         self._new: deque[tuple[float, int, str, str]] = deque()
         self._new_chars = 0
-        self._kept = Kept(settings.log_max_lines, settings.log_max_bytes)
+        self._settings = settings
+        # Made with the first line: most executions write none, and each pays for what is made here.
+        self._kept: Kept | None = None
         # Reentrant: a collected object's `__del__` may print while this thread holds it.
         self._lock = threading.RLock()
         self._sending = threading.Lock()
@@ -105,6 +107,8 @@ class LogWriter:
         for joiner in (self._stdout, self._stderr):
             joiner.finish()
         self._closed = True
+        if self._kept is None and not self._new:
+            return True
         self._flusher.forget(self)
         return self.flush()
 
@@ -128,17 +132,20 @@ class LogWriter:
         self._asked = True
         self._flusher.wake(self)
 
-    def _sort(self) -> None:
+    def _sort(self) -> Kept:
         with self._lock:
+            if self._kept is None:
+                self._kept = Kept(self._settings.log_max_lines, self._settings.log_max_bytes)
             self._new_chars = 0
             while self._new:
                 self._kept.add(*self._new.popleft())
+            return self._kept
 
     def _send(self) -> bool:
         while True:
-            self._sort()
+            kept = self._sort()
             with self._lock:
-                taken = self._kept.take()
+                taken = kept.take()
             if not taken:
                 return True
             try:
@@ -146,11 +153,11 @@ class LogWriter:
             except Exception as error:
                 # Nothing of this may reach the function; what the limit allows is kept for the next try.
                 with self._lock:
-                    self._kept.put_back(taken)
+                    kept.put_back(taken)
                 self._complain(error, taken)
                 return False
             with self._lock:
-                self._kept.stored(taken)
+                kept.stored(taken)
             self._complained = False
             if not self._closed:
                 return True

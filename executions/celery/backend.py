@@ -30,7 +30,7 @@ from executions.celery.followers import fail_followers, record_body, release_cha
 from executions.celery.runner import ATTEMPT, Attempt
 from executions.celery.site import Site, site_of
 from executions.dispatch import HEADER
-from executions.errors import NotSerializable, PayloadMissing, TimedOut
+from executions.errors import NotSerializable, PayloadMissing, Reset, TimedOut
 from executions.registry import keys
 from executions.registry.connection import normalize_url, translated
 from executions.registry.transitions import Ending, Found, Missing, Submission
@@ -190,6 +190,8 @@ def reason_of(error: BaseException) -> Reason:
     """Tell which reason an exception stands for."""
     if isinstance(error, TimedOut | SoftTimeLimitExceeded | TimeLimitExceeded):
         return Reason.TIMEOUT
+    if isinstance(error, Reset):
+        return Reason.RESET
     if isinstance(error, WorkerLostError):
         return Reason.WORKER_LOST
     return Reason.REJECTED if isinstance(error, NotRegistered | Reject) else Reason.ERROR

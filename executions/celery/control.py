@@ -9,6 +9,7 @@ from celery.worker.control import Panel, control_command, ok
 from celery.worker.control import revoke as stock_revoke
 from kombu.utils.encoding import safe_str
 
+from executions import parking
 from executions.celery.site import Site, site_of
 from executions.clock import SYSTEM_CLOCK
 from executions.errors import ExecutionsError
@@ -52,8 +53,10 @@ def stop(site: Site, execution_id: str, *, terminate: bool, signal: Any) -> bool
     )
     if isinstance(outcome, Asked):
         site.workers.push_stop(outcome.worker, execution_id, outcome.attempt, mode, None)
-    elif isinstance(outcome, Cancelled) and outcome.has_followers:
-        site.workers.push_cancelled(execution_id)
+    elif isinstance(outcome, Cancelled):
+        parking.forget(site, execution_id)
+        if outcome.has_followers:
+            site.workers.push_cancelled(execution_id)
     return not isinstance(outcome, Missing)
 
 

@@ -109,8 +109,6 @@ def rejected(attempt: Attempt, error: Reject) -> None:
     """The function raised `Reject`: with requeue, it runs again; else the parent records the end."""
     if error.requeue:
         rerun(attempt, error, Reason.RETRYING)
-    else:
-        attempt.writer.close()
 
 
 def rerun(attempt: Attempt, error: BaseException, reason: Reason) -> None:
@@ -118,7 +116,7 @@ def rerun(attempt: Attempt, error: BaseException, reason: Reason) -> None:
     ended = [*attempt.close(), *error_fields(error)]
     site, request = attempt.site, attempt.request
     outcome = site.transitions.retry(
-        request.id, attempt.started.attempt, reason=reason, message=str(error)[:1000], ended=ended
+        request.id, attempt.started.attempt, reason=reason, message=json.loads(error_fields(error)[1])["message"][:1000], ended=ended
     )
     if isinstance(outcome, StopFirst):
         terminated(attempt)
@@ -138,12 +136,13 @@ def retry_later(attempt: Attempt, error: BaseException, delay_s: float) -> None:
 def error_in_hand(attempt: Attempt) -> list[Any]:
     """Give what is known of the attempt's end while its function sends itself again from an `except` block."""
     error = sys.exc_info()[1]
+    attempt.writer.flush()
     return [*attempt.close(), *(error_fields(error) if error is not None else ())]
 
 
-def error_fields(error: BaseException) -> list[Any]:
+def error_fields(error: BaseException, kind: str = "user") -> list[Any]:
     """Give an error as fields of the record."""
-    written, traceback = describe(error)
+    written, traceback = describe(error, kind=kind)
     return ["er", written, *(("tb", traceback) if traceback is not None else ())]
 
 

@@ -7,6 +7,7 @@ exactly what is sent, after every signal receiver had its say.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -158,7 +159,7 @@ class Outgoing:
             outcome = transitions.retry(
                 self.id, found.attempt, message="sent again by Celery", coming=("re", submission.retries)
             )
-        elif found.reason is Reason.WAITING:
+        elif found.reason is Reason.WAITING and self.headers.get("replaced_task_nesting"):
             outcome = transitions.supply(
                 self.id, coming=next_message(submission), function=self.function,
                 message=f"{self.function} is what it waited for",
@@ -252,7 +253,7 @@ def call_policy(given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _names(task: Any) -> tuple[str, ...]:
     """Give the names of a function's parameters, where its code is here."""
-    code = getattr(getattr(task, "run", None), "__code__", None)
+    code = getattr(inspect.unwrap(getattr(task, "run", None)), "__code__", None)  # type: ignore[arg-type]
     if code is None:
         return ()
     names: tuple[str, ...] = code.co_varnames[: code.co_argcount]

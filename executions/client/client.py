@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from executions.client.executions import Executions
+from executions.client.services import ServicesView
 from executions.client.submit import Submitter
 from executions.client.verbs import ClientVerbs
 from executions.client.workers import WorkersView
@@ -42,6 +43,11 @@ class Client:
     def workers(self) -> WorkersView:
         """The workers of the fleet."""
         return WorkersView(self._parts)
+
+    @cached_property
+    def services(self) -> ServicesView:
+        """The services: deploy, get, list."""
+        return ServicesView(self._parts, self._submitter)
 
     def submit(self, function: Any, *args: Any, **options: Any) -> Execution:
         """Ask for one run of a function (a task, or the name of one) and give its picture at once.

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from executions import codec
+from executions import codec, parking
 from executions.client.submit import Submitter
 from executions.clock import SYSTEM_CLOCK
 from executions.dispatch import envelope_of
@@ -107,8 +107,10 @@ class ClientVerbs:
         )
         if isinstance(outcome, Asked):
             self._parts.workers.push_stop(outcome.worker, execution_id, outcome.attempt, mode, grace)
-        elif isinstance(outcome, Cancelled) and outcome.has_followers:
-            self._parts.workers.push_cancelled(execution_id)
+        elif isinstance(outcome, Cancelled):
+            parking.forget(self._parts, execution_id)
+            if outcome.has_followers:
+                self._parts.workers.push_cancelled(execution_id)
         return found_or_raise(outcome, execution_id)
 
     def rerun_one(self, execution: Execution, sync: bool) -> Execution:

@@ -348,13 +348,22 @@ class Transitions:
 
     @translated
     def park(
-        self, execution_id: str, *, reason: Reason = Reason.WAITING, message: str = "", publish: bool = False
+        self,
+        execution_id: str,
+        *,
+        reason: Reason = Reason.WAITING,
+        message: str = "",
+        publish: bool = False,
+        attempt: int | None = None,
     ) -> Opened | Found | Missing:
-        """Say why a waiting execution waits; with `publish`, put it back into the outbox."""
+        """Say why a waiting execution waits; with `publish`, put it back into the outbox.
+
+        With `attempt`, only where that attempt is the one that is waited for.
+        """
         reply = scripts.PARK(
             self._space.client,
             self._space.keys(execution_id).of_transition(execution_id, 1),
-            (execution_id, reason.value, message, "1" if publish else ""),
+            (execution_id, reason.value, message, "1" if publish else "", "" if attempt is None else attempt),
         )
         return _opened(reply)
 
@@ -369,6 +378,12 @@ class Transitions:
             (execution_id, message, len(coming), *coming, function),
         )
         return _opened(reply)
+
+    @translated
+    def service_of(self, execution_id: str) -> str | None:
+        """Tell the service of an execution, where it has one."""
+        found = self._space.client.hget(self._space.keys(execution_id).record(execution_id), "sv")
+        return found.decode() if found else None
 
     @translated
     def annotate(

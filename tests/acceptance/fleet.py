@@ -18,7 +18,6 @@ from typing import Any
 
 import pytest
 
-import executions
 from executions import Client, Execution
 
 HERE = Path(__file__).parent

@@ -44,9 +44,7 @@ app.conf.update(
     task_send_sent_event=True,
     worker_prefetch_multiplier=1,
     broker_transport_options={"visibility_timeout": 3600},
-    beat_schedule={"tick": {"task": "shop.add", "schedule": 0.5, "args": (20, 3)}}
-    if ENVIRON.get("SHOP_BEAT")
-    else {},
+    beat_schedule={"tick": {"task": "shop.add", "schedule": 0.5, "args": (20, 3)}} if ENVIRON.get("SHOP_BEAT") else {},
 )
 app.set_default()
 

@@ -137,8 +137,13 @@ def test_celerys_redirection_of_stdout_does_not_double_the_line(
     sink: Any, writer: LogWriter, logger: Any, monkeypatch: pytest.MonkeyPatch, redirected_first: bool
 ) -> None:
     seen: list[str] = []
+
+    def see(record: logging.LogRecord) -> bool:
+        seen.append(record.getMessage())
+        return True
+
     logger.addHandler(logging.StreamHandler(io.StringIO()))
-    logger.addFilter(lambda record: not seen.append(record.getMessage()))
+    logger.addFilter(see)
     if redirected_first:
         capture.uninstall()
     monkeypatch.setattr(sys, "stdout", LoggingProxy(logger, logging.WARNING))

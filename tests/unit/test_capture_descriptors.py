@@ -10,6 +10,11 @@ from typing import Any
 
 import pytest
 
+import executions
+
+#: Where the tested package is, installed or not.
+TESTED = Path(executions.__file__).parents[1]
+
 #: Runs in a process of its own; what it calls `body` runs in a forked child, as in a prefork worker.
 FRAME = """
 import ctypes, json, logging, os, subprocess, sys, threading
@@ -62,10 +67,12 @@ def run(tmp_path: Path) -> Any:
 
     def run(body: str) -> Ran:
         indented = "\n".join("    " + line for line in body.strip().splitlines())
-        script = tmp_path / "script.py"
-        script.write_text(FRAME.replace("{body}", indented))
         done = subprocess.run(
-            [sys.executable, str(script), str(tmp_path / "lines")], capture_output=True, timeout=60, check=True
+            [sys.executable, "-c", FRAME.replace("{body}", indented), str(tmp_path / "lines")],
+            cwd=TESTED,
+            capture_output=True,
+            timeout=60,
+            check=True,
         )
         lines = [tuple(line) for line in json.loads((tmp_path / "lines").read_text())]
         return Ran(lines, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
@@ -134,6 +141,18 @@ with attempt("b"):
 """)
     assert set(ran.of("a")) <= {"y"}
     assert ran.of("b") == ["next"]
+
+
+def test_an_eager_run_within_an_execution_gives_the_descriptors_back(run: Any) -> None:
+    ran = run("""
+with attempt("outer"):
+    os.write(1, b"before\\n")
+    with attempt("inner"):
+        os.write(1, b"inside\\n")
+    os.write(1, b"after\\n")
+""")
+    assert ran.of("outer") == ["before", "after"]
+    assert ran.of("inner") == ["inside"]
 
 
 def test_threads_of_the_function_are_caught(run: Any) -> None:

@@ -101,12 +101,12 @@ def test_the_flusher_comes_by_itself(sink: Any) -> None:
 
 def test_many_threads_lose_nothing(sink: Any) -> None:
     writer = _writer(sink, lines=100_000, size=1 << 26)
-    threads = [
-        threading.Thread(
-            target=lambda name: [writer.feed("stdout", f"{name} {n}\n") for n in range(2000)], args=(name,)
-        )
-        for name in "abcd"
-    ]
+
+    def write(name: str) -> None:
+        for number in range(2000):
+            writer.feed("stdout", f"{name} {number}\n")
+
+    threads = [threading.Thread(target=write, args=(name,)) for name in "abcd"]
     for thread in threads:
         thread.start()
     for thread in threads:
