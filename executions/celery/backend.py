@@ -21,6 +21,7 @@ from celery.exceptions import (
     TimeLimitExceeded,
     WorkerLostError,
 )
+from celery.utils.serialization import UnpickleableExceptionWrapper
 from kombu.exceptions import EncodeError
 
 from executions import codec
@@ -135,8 +136,7 @@ class Recording:
     def _record_failure(self, task_id: str, exc: BaseException, request: Any) -> bool:
         """Record an error; False where the execution has ended already, so that nothing is signalled twice."""
         attempt: Attempt | None = getattr(request, ATTEMPT, None)
-        if attempt is not None and attempt.error is not None:
-            # What Celery gives is a stand-in where the error itself cannot be pickled.
+        if isinstance(exc, UnpickleableExceptionWrapper) and attempt is not None and attempt.error is not None:
             exc, attempt.error = attempt.error, None
         # Nobody's request: the body of a chord, failed by its members.
         reason = reason_of(exc) if request is not None else Reason.UPSTREAM

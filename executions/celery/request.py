@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from billiard.einfo import ExceptionInfo
+from billiard.einfo import ExceptionInfo, ExceptionWithTraceback
 from billiard.exceptions import Terminated as ChildTerminated
 from celery.exceptions import TimeLimitExceeded, WorkerLostError
 from celery.worker.request import Request
@@ -28,6 +28,7 @@ class ExecutionRequest(Request):
     def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> Any:
         """A failure reported by the pool: of the function, or of the child that ran it."""
         exc = getattr(exc_info, "exception", None)
+        exc = exc.exc if isinstance(exc, ExceptionWithTraceback) else exc
         site = site_of(self.app)
         gone = isinstance(exc, WorkerLostError | SystemExit | ChildTerminated)
         if site is None or not (gone or self.settled or self.killed is not Stop.NONE):

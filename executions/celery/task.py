@@ -45,7 +45,7 @@ def _original_call(kind: Any) -> Any:
     return kind.__call__ if kind.__call__ is not Task.__call__ else None
 
 
-def _call(task: Any, *args: Any, **kwargs: Any) -> Any:
+def _call(task: Any, /, *args: Any, **kwargs: Any) -> Any:
     return run(task, getattr(type(task), ORIGINAL), args, kwargs)
 
 
@@ -55,9 +55,16 @@ def _on_replace(task: Any, replace: Any, signature: Any) -> Any:
     Any later would be too late, they may all be done before the function is left.
     """
     running = context.running()
-    if running is not None and running.id == task.request.id and isinstance(signature, chain | chord):
+    if running is not None and running.id == task.request.id and not _goes_first(signature, running.id):
         running.extra["hand_on"](signature.task)
     return replace(signature)
+
+
+def _goes_first(signature: Any, execution_id: str) -> bool:
+    """Whether the message with this id is sent at once, and not by another step later on."""
+    while isinstance(signature, chain):
+        signature = signature.tasks[0]
+    return not isinstance(signature, chord) and signature.options.get("task_id") == execution_id
 
 
 def _request_class(given: Any) -> type:
