@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass, field
 
 from redis.exceptions import RedisError
@@ -29,7 +28,6 @@ class Space:
 
     settings: Settings
     _shards: int = field(default=0, init=False)
-    _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.url = normalize_url(self.settings.url)
@@ -48,9 +46,9 @@ class Space:
     def shards(self) -> int:
         """How many shards this registry has; settled when it is first used by anyone."""
         if not self._shards:
-            with self._lock:
-                if not self._shards:
-                    self._shards = self._agree()
+            # No lock: threads that ask at once are told the same, and a child that is forked
+            # while another thread holds a lock would wait for it for ever.
+            self._shards = self._agree()
         return self._shards
 
     def shard(self, execution_id: str) -> int:
