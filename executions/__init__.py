@@ -25,6 +25,7 @@ from executions.errors import (
     NotFound,
     NotSerializable,
     PayloadMissing,
+    Reset,
     StaleAttempt,
     Terminated,
     TimedOut,
@@ -33,6 +34,8 @@ from executions.errors import (
     WaitTimeout,
 )
 from executions.execution import Attempt, ErrorInfo, Execution, StopRequest
+from executions.service import Service
+from executions.service_runner import ServiceRunner
 from executions.settings import Settings
 from executions.states import Reason, Status
 
@@ -52,6 +55,9 @@ __all__ = [
     "PayloadMissing",
     "Progress",
     "Reason",
+    "Reset",
+    "Service",
+    "ServiceRunner",
     "Settings",
     "StaleAttempt",
     "Status",

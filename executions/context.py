@@ -11,11 +11,12 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from executions.errors import InvalidInput, Terminated, TimedOut
+from executions.errors import InvalidInput, Reset, Terminated, TimedOut
 from executions.slots import KIND, STOP, WIDTH, Slots, Stop
 
 TERMINATION_MESSAGE = "Execution received termination signal"
 TIMEOUT_MESSAGE = "Execution stopped due to runner timeout"
+RESET_MESSAGE = "Execution stopped due to a reset of its service"
 
 
 class Reporter(Protocol):
@@ -73,6 +74,8 @@ class Running:
         detail = self.explain(kind)
         if kind is Stop.TIMEOUT:
             return TimedOut(_sentence(TIMEOUT_MESSAGE, detail))
+        if kind is Stop.RESET:
+            return Reset(_sentence(RESET_MESSAGE, detail))
         return Terminated(_sentence(TERMINATION_MESSAGE, detail))
 
 

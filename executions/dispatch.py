@@ -42,6 +42,7 @@ class Envelope:
     root_id: str | None = None
     eta_us: int | None = None
     expires_us: int | None = None
+    retries: int = 0
     kept: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -142,6 +143,7 @@ def envelope_of(execution_id: str, raw: Mapping[str, str]) -> Envelope:
         root_id=raw.get("ro"),
         eta_us=int(raw["eta"]) if raw.get("eta") else None,
         expires_us=int(raw["ex"]) if raw.get("ex") else None,
+        retries=int(raw.get("re") or 0),
         kept=codec.decode(raw["hd"]) if raw.get("hd") else {},
     )
 
@@ -159,7 +161,7 @@ def _message(app: Celery, envelope: Envelope) -> tuple[Any, dict[str, Any]]:
         expires=to_datetime(envelope.expires_us),
         group_id=headers.pop("group", None),
         group_index=headers.pop("group_index", None),
-        retries=headers.pop("retries", 0),
+        retries=envelope.retries,
         chord=embed.get("chord"),
         callbacks=embed.get("callbacks"),
         errbacks=embed.get("errbacks"),

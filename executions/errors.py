@@ -97,5 +97,9 @@ class Terminated(ExecutionsError, InterruptedError):
     """The execution received a termination signal. Raised again at each checkpoint until the code stops."""
 
 
+class Reset(Terminated):
+    """The service was updated and the old version's time is over. Raised like `Terminated`."""
+
+
 class TimedOut(ExecutionsError, TimeoutError):
     """The execution reached its time limit. Raised again at each checkpoint until the code stops."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextvars
+import functools
 import os
 import threading
 from typing import Protocol
@@ -10,7 +12,7 @@ from typing import Protocol
 class Flushable(Protocol):
     """Something that gathers and can write what it gathered."""
 
-    def flush(self) -> None: ...
+    def flush(self) -> object: ...
 
 
 class Flusher:
@@ -22,7 +24,8 @@ class Flusher:
 
     def _reset(self) -> None:
         self._pid = os.getpid()
-        self._lock = threading.Lock()
+        # Reentrant: while it is held an object may be collected whose `__del__` prints.
+        self._lock = threading.RLock()
         self._wanting: dict[int, Flushable] = {}
         self._wanted = threading.Event()
         self._stop = threading.Event()
@@ -35,7 +38,9 @@ class Flusher:
         with self._lock:
             self._wanting[id(who)] = who
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="executions-flusher", daemon=True)
+                # An empty context: the thread is nobody's, least of all the execution's that happened to start it.
+                run = contextvars.Context().run
+                self._thread = threading.Thread(target=run, args=(self._run,), name="executions-flusher", daemon=True)
                 self._thread.start()
         self._wanted.set()
 
@@ -54,3 +59,9 @@ class Flusher:
                 waiting, self._wanting = list(self._wanting.values()), {}
             for who in waiting:
                 who.flush()
+
+
+@functools.cache
+def flusher_every(interval_s: float) -> Flusher:
+    """Give this process's flusher of an interval."""
+    return Flusher(interval_s)

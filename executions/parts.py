@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
+from typing import Any
 
 from executions.dispatch import Dispatcher
 from executions.payloads import Payloads
@@ -47,6 +49,14 @@ class Parts:
     @cached_property
     def payloads(self) -> Payloads:
         return Payloads(self.settings.payloads)
+
+    def register(self, service: str, functions: dict[str, Callable[..., Any]], queue: str | None) -> None:
+        """Make the functions of a service known to this process's app, where it has one."""
+
+    @property
+    def has_app(self) -> bool:
+        """Whether this process has an app that functions can be registered with."""
+        return False
 
     @cached_property
     def dispatcher(self) -> Dispatcher:

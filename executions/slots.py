@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 #: 64-bit cells of one slot.
-WIDTH = 8
-TOKEN, STOP, KIND, DEADLINE, SOFT_DEADLINE, PID, THREAD, FLAGS = range(WIDTH)
+WIDTH = 10
+TOKEN, STOP, KIND, DEADLINE, SOFT_DEADLINE, PID, THREAD, FLAGS, SERVICE, VERSION = range(WIDTH)
 
 #: FLAGS: the function is a coroutine, so a stop has to wake its event loop.
 IS_ASYNC = 1
@@ -28,12 +28,19 @@ class Stop(IntEnum):
     TERMINATE = 1
     TIMEOUT = 2
     SOFT_TIME_LIMIT = 3
+    #: Its service was updated, and this version's time is over.
+    RESET = 4
 
 
 def token_of(execution_id: str, attempt: int) -> int:
     """Give the number that stands for one attempt; never zero."""
     digest = hashlib.blake2b(f"{execution_id}\x00{attempt}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") | 1
+
+
+def service_token(name: str) -> int:
+    """Give the number that stands for a service; never zero."""
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little") | 1
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,9 @@ class Seen:
     pid: int
     thread: int
     is_async: bool
+    #: The token of the service, and its version; zero without one.
+    service: int = 0
+    version: int = 0
 
 
 class Slots:
@@ -91,7 +101,15 @@ class Slots:
         cells[at + PID] = pid
         cells[at + THREAD] = thread
         cells[at + FLAGS] = IS_ASYNC if is_async else 0
+        cells[at + SERVICE] = 0
+        cells[at + VERSION] = 0
         cells[at + TOKEN] = token
+
+    def belong(self, index: int, service: int, version: int) -> None:
+        """Say under which version of which service it runs."""
+        at = index * WIDTH
+        self.cells[at + VERSION] = version
+        self.cells[at + SERVICE] = service
 
     def limit(self, index: int, deadline_ns: int, soft_deadline_ns: int = 0) -> None:
         """Say until when (by the monotonic clock, which all processes of a machine share) it may run."""
@@ -134,6 +152,8 @@ class Slots:
                         cells[at + PID],
                         cells[at + THREAD],
                         bool(cells[at + FLAGS] & IS_ASYNC),
+                        cells[at + SERVICE],
+                        cells[at + VERSION],
                     )
                 )
         return found

@@ -43,6 +43,7 @@ class Reason(StrEnum):
     WORKER_LOST = "worker-lost"
     REJECTED = "rejected"
     UPSTREAM = "upstream"
+    RESET = "reset"
     REQUESTED = "requested"
     CANCELLED = "cancelled"
     PARENT = "parent"
@@ -55,7 +56,9 @@ REASONS: dict[Status, frozenset[Reason]] = {
     Status.RUNNING: frozenset({Reason.STARTED, Reason.TERMINATING}),
     Status.SUCCESS: frozenset({Reason.NONE}),
     Status.CACHED: frozenset({Reason.NONE}),
-    Status.FAILED: frozenset({Reason.ERROR, Reason.TIMEOUT, Reason.WORKER_LOST, Reason.REJECTED, Reason.UPSTREAM}),
+    Status.FAILED: frozenset(
+        {Reason.ERROR, Reason.TIMEOUT, Reason.WORKER_LOST, Reason.REJECTED, Reason.UPSTREAM, Reason.RESET}
+    ),
     Status.TERMINATED: frozenset({Reason.REQUESTED, Reason.CANCELLED, Reason.PARENT, Reason.EXPIRED}),
 }
 

@@ -21,7 +21,7 @@ from executions.celery import endings
 from executions.celery.runner import ATTEMPT, Attempt
 from executions.celery.site import Site, site_of
 from executions.dispatch import HEADER
-from executions.errors import NotSerializable, PayloadMissing, TimedOut
+from executions.errors import NotSerializable, PayloadMissing, Reset, TimedOut
 from executions.registry import keys
 from executions.registry.connection import normalize_url, translated
 from executions.registry.transitions import Ending, Found, Missing, Submission
@@ -98,7 +98,8 @@ class Recording:
         if attempt is None:
             return None
         try:
-            output = codec.encode(self.prepare_value(result), "output") if store_result else "null"  # type: ignore[attr-defined]
+            wanted = store_result or (request.is_eager and not attempt.ignores_result)
+            output = codec.encode(self.prepare_value(result), "output") if wanted else "null"  # type: ignore[attr-defined]
         except NotSerializable as error:
             raise EncodeError(str(error)) from None
         children = self.current_task_children(request)  # type: ignore[attr-defined]
@@ -161,6 +162,8 @@ def reason_of(error: BaseException) -> Reason:
     """Tell which reason an exception stands for."""
     if isinstance(error, TimedOut | SoftTimeLimitExceeded | TimeLimitExceeded):
         return Reason.TIMEOUT
+    if isinstance(error, Reset):
+        return Reason.RESET
     if isinstance(error, WorkerLostError):
         return Reason.WORKER_LOST
     return Reason.REJECTED if isinstance(error, NotRegistered | Reject) else Reason.ERROR

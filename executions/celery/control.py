@@ -9,10 +9,11 @@ from celery.worker.control import Panel, control_command, ok
 from celery.worker.control import revoke as stock_revoke
 from kombu.utils.encoding import safe_str
 
+from executions import parking
 from executions.celery.site import Site, site_of
 from executions.clock import SYSTEM_CLOCK
 from executions.errors import ExecutionsError
-from executions.registry.transitions import Asked, Missing
+from executions.registry.transitions import Asked, Cancelled, Missing
 
 #: Signals that mean: at once, without a word.
 _KILLS = {"SIGKILL", "KILL", "9"}
@@ -52,6 +53,8 @@ def stop(site: Site, execution_id: str, *, terminate: bool, signal: Any) -> bool
     )
     if isinstance(outcome, Asked):
         site.workers.push_stop(outcome.worker, execution_id, outcome.attempt, mode, None)
+    elif isinstance(outcome, Cancelled):
+        parking.forget(site, execution_id)
     return not isinstance(outcome, Missing)
 
 

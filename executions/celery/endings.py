@@ -95,8 +95,6 @@ def rejected(attempt: Attempt, error: Reject) -> None:
     """The function raised `Reject`: with requeue, it runs again; else the parent records the end."""
     if error.requeue:
         rerun(attempt, error, Reason.RETRYING)
-    else:
-        attempt.writer.close()
 
 
 def rerun(attempt: Attempt, error: BaseException, reason: Reason) -> None:
@@ -124,6 +122,7 @@ def retry_later(attempt: Attempt, error: BaseException, delay_s: float) -> None:
 def error_in_hand(attempt: Attempt) -> list[Any]:
     """Give what is known of the attempt's end while its function sends itself again from an `except` block."""
     error = sys.exc_info()[1]
+    attempt.writer.flush()
     return [*attempt.close(), *(error_fields(error) if error is not None else ())]
 
 

@@ -7,12 +7,12 @@ from typing import Any
 
 from celery.exceptions import WorkerLostError
 
-from executions import context
+from executions import context, parking
 from executions.celery import endings
 from executions.celery.policies import policy_of
 from executions.celery.site import Site
 from executions.dispatch import HEADER
-from executions.errors import ExecutionsError, TimedOut
+from executions.errors import ExecutionsError, Reset, TimedOut
 from executions.policy import Retry, after_reset
 from executions.registry.transitions import Opened
 from executions.slots import Stop
@@ -45,6 +45,15 @@ def settle_loss(site: Site, request: Any) -> None:
                 log(logger, "execution.rescued", id=request.id, attempt=attempt, why=error)
     except ExecutionsError:
         log(logger, "execution.unrecorded", id=request.id, attempt=attempt, exc_info=True)
+    finally:
+        _leave_service(site, request, attempt)
+
+
+def _leave_service(site: Site, request: Any, attempt: int) -> None:
+    """Give back the slot that the child held, if it held one and has not given it back itself."""
+    service = getattr(request.task, "service", None)
+    if service:
+        parking.release(site, service, f"{request.id}/{attempt}")
 
 
 def loss_of(site: Site, request: Any) -> Exception:
@@ -53,4 +62,6 @@ def loss_of(site: Site, request: Any) -> Exception:
         policy = policy_of(site, request.id)
         limit = policy.execution_timeout if policy else None
         return TimedOut(f"{context.TIMEOUT_MESSAGE}: execution_timeout of {limit} s (killed)")
+    if request.killed is Stop.RESET:
+        return Reset(f"{context.RESET_MESSAGE} (killed)")
     return WorkerLostError("the worker process that ran it is gone")

@@ -7,6 +7,7 @@ exactly what is sent, after every signal receiver had its say.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,12 +17,13 @@ from celery.app.amqp import AMQP
 
 from executions import codec, context
 from executions.celery.site import FUNCTION_OPTIONS, Site, site_of
+from executions.celery.transport import BrokerConnection
 from executions.clock import to_us
 from executions.dispatch import HEADER
 from executions.errors import Conflict, Terminated
 from executions.inputs import Inputs, prepare
 from executions.policy import FIELD_NAMES, parse_policy
-from executions.registry.transitions import Ending, Found, Opened, StopFirst, Submission
+from executions.registry.transitions import Ending, Found, Opened, StopFirst, Submission, next_message
 from executions.slots import Stop
 from executions.states import Reason, Status
 
@@ -34,8 +36,8 @@ BUILT_IN_PREFIX = "celery."
 #: Headers that a message gets anew when it is published again, so they need not be kept.
 _DERIVED = frozenset(
     {
-        "lang", "task", "id", "eta", "expires", "root_id", "parent_id", "argsrepr", "kwargsrepr", "origin",
-        HEADER,
+        "lang", "task", "id", "eta", "expires", "retries", "root_id", "parent_id", "argsrepr", "kwargsrepr",
+        "origin", HEADER,
     }
 )  # fmt: skip
 
@@ -44,6 +46,8 @@ _EMPTY_EMBED = {"callbacks": None, "errbacks": None, "chain": None, "chord": Non
 
 class RecordingAMQP(AMQP):
     """Celery's AMQP with a recorded way out, and the plain one for messages that are recorded already."""
+
+    Connection = BrokerConnection
 
     def _create_task_sender(self) -> Callable[..., Any]:
         send = super()._create_task_sender()
@@ -113,27 +117,24 @@ class Outgoing:
 
     def record(self) -> int:
         """Write the message to the registry; give the number of the attempt that it is for."""
-        running = context.running()
+        running, submission = context.running(), self._submission()
         if running is not None and running.id == self.id:
-            return self._next_attempt(running)
-        outcome = self.site.transitions.submit(self._submission())
+            return self._next_attempt(running, submission)
+        outcome = self.site.transitions.submit(submission)
         if not isinstance(outcome, Found):
             self.is_new = True
             return 1
-        return self._sent_again(outcome)
+        return self._sent_again(outcome, submission)
 
-    def _next_attempt(self, running: context.Running) -> int:
+    def _next_attempt(self, running: context.Running, submission: Submission) -> int:
         """The running function sends its own message again: `retry()`, or `replace()` by another function."""
-        eta = _us(self.headers.get("eta"))
         retried = self.headers["retries"] > running.extra.get("retries", 0)
         reason = Reason.RETRYING if retried else Reason.QUEUED
         message = "" if retried else f"replaced by {self.function}"
-        coming: list[Any] = [] if eta is None else ["eta", eta]
-        if not retried:
-            coming += ["in", self._inputs(self.site.app.tasks.get(self.function)).shown]
         ended = running.extra.get("ended", lambda: ())()
         outcome = self.site.transitions.retry(
-            self.id, running.attempt, reason=reason, message=message, ended=ended, coming=coming,
+            self.id, running.attempt, reason=reason, message=message, ended=ended,
+            coming=next_message(submission),
             function="" if retried else self.function,
         )  # fmt: skip
         if isinstance(outcome, StopFirst):
@@ -144,18 +145,22 @@ class Outgoing:
             return outcome.attempt
         raise Conflict(f"execution {self.id} is not owned by attempt {running.attempt} any more")
 
-    def _sent_again(self, found: Found) -> int:
+    def _sent_again(self, found: Found, submission: Submission) -> int:
         """A message for an id that is known: from Celery's own recovery, or from a caller who chose the id."""
         transitions = self.site.transitions
         outcome: Any = found
         if found.status is Status.RUNNING:
             if not self.headers["retries"]:
                 raise Conflict(f"execution {self.id} is running; its id cannot be used again before it has ended")
-            outcome = transitions.retry(self.id, found.attempt, message="sent again by Celery")
+            # Its arguments may be in the payload store, where Celery's recovery knows nothing of them.
+            outcome = transitions.retry(
+                self.id, found.attempt, message="sent again by Celery", coming=("re", submission.retries)
+            )
         elif found.status.is_terminal:
             outcome = transitions.rerun(
-                self.id, principal=self.site.settings.principal, message="sent again under the same id"
-            )
+                self.id, principal=self.site.settings.principal, message="sent again under the same id",
+                coming=next_message(submission), function=self.function,
+            )  # fmt: skip
         return outcome.attempt if isinstance(outcome, Opened) else found.attempt + 1
 
     def _submission(self) -> Submission:
@@ -182,6 +187,7 @@ class Outgoing:
             parent_id=_other(headers.get("parent_id"), self.id),
             root_id=headers.get("root_id"),
             reference=given.get("reference"),
+            retries=headers.get("retries") or 0,
             eta_us=eta,
             expires_us=_us(headers.get("expires")),
             tags=tuple(dict.fromkeys(str(tag) for tag in tags)),
@@ -239,7 +245,7 @@ def call_policy(given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _names(task: Any) -> tuple[str, ...]:
     """Give the names of a function's parameters, where its code is here."""
-    code = getattr(getattr(task, "run", None), "__code__", None)
+    code = getattr(inspect.unwrap(getattr(task, "run", None)), "__code__", None)  # type: ignore[arg-type]
     if code is None:
         return ()
     names: tuple[str, ...] = code.co_varnames[: code.co_argcount]

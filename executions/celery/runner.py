@@ -26,19 +26,20 @@ from typing import Any
 
 from celery.exceptions import Ignore, Reject, Retry, SoftTimeLimitExceeded
 
-from executions import capture, codec, context
+from executions import capture, codec, context, parking
 from executions.celery import endings
 from executions.celery.publish import Outgoing
 from executions.celery.reporter import RegistryReporter
 from executions.celery.site import Place, Site, site_of
 from executions.dispatch import HEADER
-from executions.errors import Conflict, ExecutionFailed, TimedOut
-from executions.flusher import Flusher
+from executions.errors import Conflict, ExecutionFailed, Reset, TimedOut
+from executions.flusher import flusher_every
 from executions.policy import NO_POLICY, Policy, after_error, after_reset
 from executions.policy import Retry as RetryDecision
-from executions.registry.transitions import Missing, Started
-from executions.slots import Stop, token_of
-from executions.states import Reason
+from executions.registry.services import Permit
+from executions.registry.transitions import Found, Missing, Started
+from executions.slots import Stop, service_token, token_of
+from executions.states import Reason, Status
 
 #: Attribute of Celery's request under which the backend finds the attempt that it records the end of.
 ATTEMPT = "_executions_attempt"
@@ -59,6 +60,13 @@ class Attempt:
     reporter: RegistryReporter
     writer: Any
     cpu_before: float
+    permit: Permit | None = None
+
+    @property
+    def ignores_result(self) -> bool:
+        """Whether nobody wants the output: the call's word over the function's."""
+        asked = getattr(self.request, "ignore_result", None)
+        return bool(self.task.ignore_result if asked is None else asked)
 
     def measures(self) -> list[Any]:
         """Give the CPU time and the peak memory as fields of the record."""
@@ -67,7 +75,6 @@ class Attempt:
 
     def close(self) -> list[Any]:
         """Write out what is still gathered; give the fields that go with the end."""
-        self.writer.close()
         fields, tags, points = self.reporter.drain()
         if tags or points:
             self.site.transitions.report(self.request.id, self.started.attempt, tags=tags, points=points)
@@ -102,14 +109,17 @@ def begin(site: Site, task: Any, request: Any) -> Attempt:
     token = token_of(request.id, named or 1)
     place.slots.occupy(index, token, pid=os.getpid(), thread=threading.get_ident(), is_async=is_async)
     try:
-        started = _take(site, task, request, named, place)
+        permit = _enter_service(site, task, request, named)
+        started = _take(site, task, request, named, place, permit)
     except BaseException:
         _release(place, index)
         raise
     if started.attempt != (named or 1):
         token = token_of(request.id, started.attempt)
         place.slots.occupy(index, token, pid=os.getpid(), thread=threading.get_ident(), is_async=is_async)
-    return _prepare(site, task, request, started, place, index, token)
+    attempt = _prepare(site, task, request, started, place, index, token)
+    _belong(attempt, permit)
+    return attempt
 
 
 def _release(place: Place, index: int) -> None:
@@ -118,13 +128,31 @@ def _release(place: Place, index: int) -> None:
         place.slots.give_back(index)
 
 
-def _take(site: Site, task: Any, request: Any, named: int | None, place: Place) -> Started:
-    outcome: Any = None
+def _enter_service(site: Site, task: Any, request: Any, named: int | None) -> Permit | None:
+    """Ask the service of a task for a place; where there is none, the execution waits without a worker."""
     service = getattr(task, "service", None)
-    permit = site.services.enter(service, request.id) if service else None
-    if permit is not None and not permit.granted:
-        site.transitions.park(request.id, message=permit.why)
-        raise Ignore(permit.why)
+    if not service:
+        return None
+    if request.is_eager:
+        # It runs in its caller, who waits for it: there is nothing to wait with.
+        state = site.services.state(service)
+        return Permit(True, version=state.version if state else None)
+    permit = site.services.enter(service, request.id, named or 0)
+    if permit.granted:
+        return permit
+    outcome = site.transitions.park(request.id, message=permit.why, attempt=named)
+    if isinstance(outcome, Missing):
+        _adopt_unknown(site, task, request)
+        outcome = site.transitions.park(request.id, message=permit.why, attempt=named)
+    if isinstance(outcome, Found):
+        if outcome.status is not Status.PENDING:
+            site.services.unpark(service, [request.id])
+        endings.announce_refused(task, outcome)
+    raise Ignore(permit.why)
+
+
+def _take(site: Site, task: Any, request: Any, named: int | None, place: Place, permit: Permit | None) -> Started:
+    outcome: Any = None
     for _ in range(2):
         outcome = site.transitions.start(
             request.id,
@@ -139,10 +167,23 @@ def _take(site: Site, task: Any, request: Any, named: int | None, place: Place) 
         if not isinstance(outcome, Missing):
             break
         _adopt_unknown(site, task, request)
-    if permit is not None and service:
-        site.services.leave(service, request.id)
+    runs = isinstance(outcome, Found) and outcome.status is Status.RUNNING and outcome.attempt == (named or 1)
+    if permit is not None and permit.fresh and not runs:
+        # Where this very attempt runs already, the slot is its own: it started between our two steps.
+        parking.release(site, task.service, permit.ticket)
     endings.announce_refused(task, outcome)
     raise Ignore(f"execution {request.id} was not taken: {outcome}")
+
+
+def _belong(attempt: Attempt, permit: Permit | None) -> None:
+    """Say under which version of its service an attempt runs, to its worker's parent too."""
+    if permit is None:
+        return
+    attempt.permit = permit
+    if permit.version:
+        attempt.running.extra["service_version"] = permit.version
+        token = service_token(attempt.task.service)
+        attempt.site.here.slots.belong(attempt.running.slot, token, permit.version)
 
 
 def _adopt_unknown(site: Site, task: Any, request: Any) -> None:
@@ -167,7 +208,9 @@ def _adopt_unknown(site: Site, task: Any, request: Any) -> None:
 def _prepare(site: Site, task: Any, request: Any, started: Started, place: Place, index: int, token: int) -> Attempt:
     service = site.services.policy(task.service) if getattr(task, "service", None) else NO_POLICY
     policy = site.policy(task.name, started.options, service)
-    reporter = RegistryReporter(request.id, started.attempt, site.transitions, flusher(site), started.state)
+    reporter = RegistryReporter(
+        request.id, started.attempt, site.transitions, flusher_every(site.settings.log_flush_s), started.state
+    )
     running = context.Running(
         id=request.id,
         attempt=started.attempt,
@@ -218,6 +261,8 @@ def _limit(attempt: Attempt, place: Place) -> None:
 def _explain(attempt: Attempt, kind: Stop) -> str:
     if kind is Stop.TIMEOUT:
         return f"execution_timeout of {attempt.running.limit_s:g} s"
+    if kind is Stop.RESET:
+        return f"version {attempt.running.extra.get('service_version')} of {attempt.task.service!r} was replaced"
     return endings.stop_cause(attempt.site, attempt.request.id)
 
 
@@ -225,6 +270,12 @@ def _real_arguments(site: Site, started: Started, request: Any, args: Any, kwarg
     if not started.payload or request.is_eager:
         return args, kwargs
     args, kwargs = codec.decode(site.payloads.get(started.payload))[:2]
+    # The tracer holds these very objects: hooks, `retry()` and `replace()` see the true arguments too.
+    if isinstance(request.args, list):
+        request.args[:] = args
+    else:
+        request.args = args
+    request.kwargs.update(kwargs)
     return args, kwargs
 
 
@@ -251,9 +302,8 @@ def _surround(attempt: Attempt, original: Callable[..., Any] | None, args: Any, 
 
 
 def _leave_service(attempt: Attempt) -> None:
-    service = getattr(attempt.task, "service", None)
-    if service:
-        attempt.site.services.leave(service, attempt.request.id)
+    if attempt.permit is not None and attempt.permit.ticket:
+        parking.release(attempt.site, attempt.task.service, attempt.permit.ticket)
 
 
 def _call(attempt: Attempt, original: Callable[..., Any] | None, args: Any, kwargs: Any) -> Any:
@@ -288,12 +338,11 @@ def _ended_by(attempt: Attempt, error: BaseException) -> Any:
     running = attempt.running
     if running.extra.get("handed_on"):
         # The next attempt is on its way: this one is closed already.
-        attempt.writer.close()
         raise error
     if running.stopped is Stop.TERMINATE:
         endings.terminated(attempt)
         raise Ignore(context.TERMINATION_MESSAGE) from error
-    if running.stopped is Stop.TIMEOUT or isinstance(error, SoftTimeLimitExceeded):
+    if running.stopped in (Stop.TIMEOUT, Stop.RESET) or isinstance(error, SoftTimeLimitExceeded):
         _rerun_or_raise(attempt, error)
     if isinstance(error, Ignore):
         endings.ignored(attempt)
@@ -311,12 +360,16 @@ def _ended_by(attempt: Attempt, error: BaseException) -> Any:
 
 
 def _rerun_or_raise(attempt: Attempt, error: BaseException) -> None:
-    """A limit was reached: try again where the policy says so."""
+    """A limit was reached, or the service was updated: try again where the policy says so."""
     if isinstance(after_reset(attempt.policy, attempt.started.attempt), RetryDecision):
         endings.rerun(attempt, error, Reason.RERUN)
         raise Ignore(f"{error}: will run again") from error
-    if not isinstance(error, TimedOut | SoftTimeLimitExceeded):
-        raise attempt.running.stop_error(Stop.TIMEOUT) from error
+    if attempt.running.stopped is Stop.RESET:
+        expected: Any = Reset
+    else:
+        expected = TimedOut | SoftTimeLimitExceeded
+    if not isinstance(error, expected):
+        raise attempt.running.stop_error(attempt.running.stopped or Stop.TIMEOUT) from error
     raise error
 
 
@@ -333,11 +386,3 @@ def _retry_by_policy(attempt: Attempt, error: BaseException) -> None:
     decision = after_error(attempt.policy, error, attempt.started.attempt)
     if isinstance(decision, RetryDecision) and not attempt.request.is_eager:
         endings.retry_later(attempt, error, decision.delay_s)
-
-
-def flusher(site: Site) -> Flusher:
-    """Give this process's flusher."""
-    found: Flusher | None = site.__dict__.get("_flusher")
-    if found is None:
-        found = site.__dict__["_flusher"] = Flusher(site.settings.log_flush_s)
-    return found

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 from celery import Celery
 
+from executions.celery.services import register_functions
 from executions.client import Client
 from executions.context import Running
 from executions.dispatch import Dispatcher
-from executions.errors import InvalidSetting
+from executions.errors import ExecutionsError, InvalidSetting
 from executions.parts import Parts
 from executions.policy import (
     BUILT_IN,
@@ -85,6 +87,25 @@ class Site(Parts):
         """This process's place; outside a worker, one that eager runs can use."""
         return self.place or Place(f"eager@{os.uname().nodename}", "eager", Slots(1024))
 
+    @property
+    def has_app(self) -> bool:
+        return True
+
+    def register(self, service: str, functions: dict[str, Callable[..., Any]], queue: str | None) -> None:
+        register_functions(self.app, service, functions, self._queue_of(service, queue))
+
+    def _queue_of(self, service: str, declared: str | None) -> Callable[[], str | None]:
+        """Give what tells a service's queue as it is now; the declared one while the registry is away."""
+
+        def queue() -> str | None:
+            try:
+                state = self.services.state(service)
+            except ExecutionsError:
+                return declared
+            return state.settings.queue if state is not None else declared
+
+        return queue
+
     def function_policy(self, name: str) -> Policy:
         """Give the policy that a function was declared with; functions with options of ours have a time limit."""
         known = self._policies.get(name)
@@ -95,7 +116,10 @@ class Site(Parts):
     def policy(self, name: str, call: dict[str, Any], service: Policy = NO_POLICY) -> Policy:
         """Give what holds for one call: call over function over service over what is built in."""
         given = {key: value for key, value in call.items() if key in FIELD_NAMES}
-        function = self.function_policy(name).over(service).over(BUILT_IN)
+        declared = self.function_policy(name)
+        function = declared.over(service).over(BUILT_IN)
+        if declared is not NO_POLICY and function.execution_timeout is None:
+            function = Policy(execution_timeout=DEFAULT_EXECUTION_TIMEOUT_S).over(function)
         return parse_policy(given).over(function) if given else function
 
 
@@ -104,10 +128,7 @@ def declared_policy(task: Any) -> Policy:
     if task is None:
         return NO_POLICY
     given = {name: getattr(task, name) for name in FIELD_NAMES if getattr(task, name, None) is not None}
-    policy = parse_policy(given)
-    if given and policy.execution_timeout is None:
-        return policy.over(Policy(execution_timeout=DEFAULT_EXECUTION_TIMEOUT_S))
-    return policy
+    return parse_policy(given) if given else NO_POLICY
 
 
 def os_has_url() -> bool:

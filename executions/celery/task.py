@@ -25,13 +25,19 @@ def adopt(site: Site, task: Any) -> Any:
     kind = type(task)
     if kind is Task or ORIGINAL in kind.__dict__:
         return task
-    original = kind.__call__ if kind.__call__ is not Task.__call__ else None
-    setattr(kind, ORIGINAL, original)
+    setattr(kind, ORIGINAL, _original_call(kind))
     kind.__call__ = _call
     kind.Request = _request_class(kind.Request)
     # A tracer that was built before knows nothing of the new `__call__`.
     task.__trace__ = None
     return task
+
+
+def _original_call(kind: Any) -> Any:
+    if kind.__call__ is _call:
+        # Its parent class was adopted before it.
+        return getattr(kind, ORIGINAL)
+    return kind.__call__ if kind.__call__ is not Task.__call__ else None
 
 
 def _call(task: Any, *args: Any, **kwargs: Any) -> Any:

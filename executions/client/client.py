@@ -8,6 +8,7 @@ from typing import Any
 
 from executions.client.executions import Executions
 from executions.client.health import Check, examine
+from executions.client.services import ServicesView
 from executions.client.submit import Submitter
 from executions.client.verbs import ClientVerbs
 from executions.client.workers import WorkersView
@@ -43,6 +44,11 @@ class Client:
     def workers(self) -> WorkersView:
         """The workers of the fleet."""
         return WorkersView(self._parts)
+
+    @cached_property
+    def services(self) -> ServicesView:
+        """The services: deploy, get, list."""
+        return ServicesView(self._parts, self._submitter)
 
     def submit(self, function: Any, *args: Any, **options: Any) -> Execution:
         """Ask for one run of a function (a task, or the name of one) and give its picture at once.

@@ -9,6 +9,7 @@ from typing import Any
 from executions.client.verbs import ClientVerbs
 from executions.errors import Conflict
 from executions.execution import Execution
+from executions.page import Facet, Page
 from executions.parts import Parts
 from executions.registry.queries import Queries
 from executions.states import Reason
@@ -37,7 +38,9 @@ class Executions:
         execution = self._queries.get(execution_id)
         return execution.wait() if sync else execution
 
-    def list(self, query: str | None = None, sort: str = "-created", limit: int = 50, cursor: str | None = None) -> Any:
+    def list(
+        self, query: str | None = None, sort: str = "-created", limit: int = 50, cursor: str | None = None
+    ) -> Page:
         """Read one page, newest first unless sorted otherwise."""
         return self._queries.page(query, sort=sort, limit=limit, cursor=cursor)
 
@@ -51,7 +54,7 @@ class Executions:
 
     def facets(
         self, query: str | None = None, by: Sequence[str] = ("status", "function", "pipeline")
-    ) -> dict[str, dict[str, int]]:
+    ) -> dict[str, Facet]:
         """Count those that match by the values of some fields."""
         return self._queries.facets(query, by=by)
 

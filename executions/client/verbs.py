@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from executions import codec
+from executions import codec, parking
 from executions.client.submit import Submitter
 from executions.clock import SYSTEM_CLOCK
 from executions.dispatch import envelope_of
@@ -19,7 +19,7 @@ from executions.logs import LogView
 from executions.parts import Parts
 from executions.registry.changes import Watcher
 from executions.registry.queries import Queries
-from executions.registry.transitions import Asked, Found, found_or_raise
+from executions.registry.transitions import Asked, Cancelled, Found, found_or_raise
 from executions.states import Reason, Status
 
 #: Seconds after which a waiter reads the record although nothing was pushed.
@@ -107,6 +107,8 @@ class ClientVerbs:
         )
         if isinstance(outcome, Asked):
             self._parts.workers.push_stop(outcome.worker, execution_id, outcome.attempt, mode, grace)
+        elif isinstance(outcome, Cancelled):
+            parking.forget(self._parts, execution_id)
         return found_or_raise(outcome, execution_id)
 
     def rerun_one(self, execution: Execution, sync: bool) -> Execution:

@@ -20,10 +20,11 @@ script can touch them together. `ns` is the namespace, `ex` unless set otherwise
 | `ns:{n}:events`          | stream | every change, capped                               | capped | transitions | followers |
 | `ns:{n}:meta`            | hash   | `number`, the shard's counter                      | for ever | submit | queries |
 | `ns:{0}:schema`          | hash   | `format`, `shards`                                 | for ever | connection | connection |
-| `ns:{0}:service:<name>`  | hash   | policy, version, functions, state                  | until removed | services | services |
+| `ns:{0}:service:<name>`  | hash   | settings, version, functions, paused, see services.py | until removed | services | services |
 | `ns:{0}:services`        | set    | names of services                                  | until removed | services | services |
-| `ns:{0}:slots:<name>`    | zset   | id of an execution that holds a slot, by its time  | goes at the end | services | services |
-| `ns:{0}:parked:<name>`   | zset   | id of an execution that waits for a slot           | goes at start | services | services |
+| `ns:{0}:slots:<name>`    | zset   | `<id>/<attempt>` that holds a slot, by its time (us) | goes at the end | services | services |
+| `ns:{0}:parked:<name>`   | zset   | id that waits to start, by its time; below zero: told to try | goes at start | services | services |
+| `ns:{0}:answers:<id>`    | list   | names of workers that have obeyed a command        | seconds | workers | clients |
 | `ns:{0}:workers`         | zset   | term of a worker by the end of its lease           | rescuer | presence | rescuer, clients |
 | `ns:{0}:worker:<term>`   | hash   | what the worker says of itself                     | ten leases | presence | clients |
 | `ns:{0}:leader`          | string | term of the worker that does upkeep                | one lease | leader | leader |
@@ -150,6 +151,10 @@ def service_slots(namespace: str, name: str) -> str:
 
 def service_parked(namespace: str, name: str) -> str:
     return f"{namespace}:{{0}}:parked:{name}"
+
+
+def answers(namespace: str, nonce: str) -> str:
+    return f"{namespace}:{{0}}:answers:{nonce}"
 
 
 def workers(namespace: str) -> str:

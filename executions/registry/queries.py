@@ -1,30 +1,222 @@
-"""Reading executions."""
+"""Every question about executions: get, list, count, facets. Reads only; nothing here changes anything."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 from executions.errors import InvalidInput, NotFound
 from executions.execution import Execution
+from executions.page import Facet, Page
+from executions.query import (
+    Cursor,
+    Place,
+    Plan,
+    Query,
+    Sort,
+    decode_cursor,
+    encode_cursor,
+    is_relative,
+    make_plan,
+    parse,
+    parse_sort,
+)
+from executions.registry import facets
 from executions.registry.connection import translated
-from executions.registry.records import decode_record
+from executions.registry.indexes import Budget
+from executions.registry.keys import ShardKeys
+from executions.registry.pages import Lane, merge
+from executions.registry.records import SUMMARY_FIELDS, decode_record
+from executions.registry.rounds import Steps, batches, run
+from executions.registry.rows import RECORDS_AT_ONCE, add_point, raw_fields, raw_record, read_ids, summary, text
+from executions.registry.selection import Selection, open_selection
 from executions.registry.space import Space
+from executions.registry.walks import begin_walk
+
+#: Largest page.
+MAX_LIMIT = 500
+
+#: What may be read for one page, in bitmap chunks, scores and records; and the least of it for one shard.
+_PAGE_WORK = 100_000
+_SHARD_WORK = 10_000
+
+#: Points of step metrics that one command reads; the stream itself is capped.
+_POINTS_AT_ONCE = 1000
+
+#: Counts and facets read what they need, in bounded pieces.
+_UNBOUNDED = 1 << 60
+
+
+def _as_it_is(execution: Execution) -> Execution:
+    return execution
 
 
 class Queries:
-    """Everything that is read."""
+    """The questions. `bind` is given each execution that is handed out, to tie it to a client."""
 
-    def __init__(self, space: Space, bind: Callable[[Execution], Execution]) -> None:
+    def __init__(self, space: Space, bind: Callable[[Execution], Execution] = _as_it_is) -> None:
         self._space = space
         self._bind = bind
 
     @translated
     def get(self, execution_id: str) -> Execution:
-        """Read one execution."""
-        if not isinstance(execution_id, str) or not execution_id:
-            raise InvalidInput(f"execution_id must be the id of an execution, not {execution_id!r}")
-        raw = self._space.client.hgetall(self._space.keys(execution_id).record(execution_id))
-        if not raw:
+        """Give one execution with all that is kept of it; raises `NotFound` for an unknown id."""
+        if not execution_id or not isinstance(execution_id, str):
+            raise InvalidInput(f"an execution's id is a text that is not empty, not {execution_id!r}")
+        reply = self._space.client.hgetall(self._space.keys(execution_id).record(execution_id))
+        raw = raw_record(reply)
+        if "no" not in raw:
             raise NotFound(f"no execution {execution_id!r}: the id is unknown or it was removed after its retention")
-        text = {k.decode(): v.decode(errors="replace") for k, v in raw.items()}
-        return self._bind(decode_record(execution_id, text, self._space.shard(execution_id), self._space.shards))
+        return self._bind(decode_record(execution_id, raw, self._space.shard(execution_id), self._space.shards))
+
+    @translated
+    def get_many(self, ids: Iterable[str]) -> list[Execution]:
+        """Give many executions as lists show them, in the order of the ids; unknown ones are left out."""
+        found: list[Execution] = []
+        for piece in batches(list(ids), RECORDS_AT_ONCE):
+            pipeline = self._space.client.pipeline(transaction=False)
+            for execution_id in piece:
+                pipeline.hmget(self._space.keys(execution_id).record(execution_id), SUMMARY_FIELDS)
+            for execution_id, reply in zip(piece, pipeline.execute(), strict=True):
+                raw = raw_fields(SUMMARY_FIELDS, reply)
+                if "no" in raw:
+                    found.append(self._picture(execution_id, raw))
+        return found
+
+    @translated
+    def by_number(self, number: int) -> Execution:
+        """Give the execution with a number, as people read it; raises `NotFound`."""
+        if isinstance(number, bool) or not isinstance(number, int) or number < 0:
+            raise InvalidInput(f"an execution's number is a whole number above zero, not {number!r}")
+        local, shard = divmod(number, self._space.shards)
+        (found,) = run(self._space.client, [read_ids(self._space.all_keys()[shard], [local])])
+        if local not in found:
+            raise NotFound(f"no execution number {number}: it never was, or it was removed after its retention")
+        return self.get(found[local])
+
+    @translated
+    def metrics(self, execution_id: str) -> dict[str, list[dict[str, Any]]]:
+        """Give the step metrics of an execution by name, each in the order written."""
+        key = self._space.keys(execution_id).metrics(execution_id)
+        found: dict[str, list[dict[str, Any]]] = {}
+        start = "-"
+        while points := self._space.client.xrange(key, min=start, count=_POINTS_AT_ONCE):
+            for point_id, raw in points:
+                add_point(found, text(point_id), raw_record(raw))
+            start = f"({text(points[-1][0])}"
+        return found
+
+    @translated
+    def page(
+        self,
+        query: str | Query | None = None,
+        sort: str = "-created",
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Page:
+        """Give one page of the executions that match.
+
+        `sort` is created, started, finished or duration, with `-` in front for the largest first; executions
+        without a value come last. `reason` and `principal` have no index and are looked up on the records:
+        then, as with every query that finds little in much, a page may be short and still have a next one.
+        """
+        if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= MAX_LIMIT:
+            raise InvalidInput(f"limit must be a whole number from 1 to {MAX_LIMIT}, not {limit!r}")
+        tree, order = _tree(query), parse_sort(sort)
+        begun = decode_cursor(cursor, tree, order, self._space.shards) if cursor else None
+        now_us = begun.now_us if begun else self._now_us(tree)
+        lanes = self._lanes(make_plan(tree, now_us), order, begun)
+        items, more = merge(self._space.client, lanes, limit)
+        after = Cursor(tuple(lane.next_place for lane in lanes), now_us)
+        bound = tuple(self._bind(execution) for execution in items)
+        return Page(bound, encode_cursor(after, tree, order) if more else None)
+
+    def iterate(
+        self, query: str | Query | None = None, sort: str = "-created", batch: int = MAX_LIMIT
+    ) -> Iterator[Execution]:
+        """Give all executions that match, page by page."""
+        page = self.page(query, sort, batch)
+        yield from page
+        while page.next_cursor:
+            page = self.page(query, sort, batch, page.next_cursor)
+            yield from page
+
+    @translated
+    def count(self, query: str | Query | None = None) -> int:
+        """Count the executions that match, exactly.
+
+        Fields without an index (`reason`, `principal`) are looked up on at most 10,000 records of a shard;
+        where the rest of the query leaves more, it is refused with `InvalidQuery`.
+        """
+        plan = self._plan(query)
+        quick = facets.count_quickly(self._space.client, self._space.all_keys(), plan)
+        if quick is not None:
+            return quick
+        return sum(run(self._space.client, [self._counted(keys, plan) for keys in self._space.all_keys()]))
+
+    @translated
+    def facets(
+        self,
+        query: str | Query | None = None,
+        by: str | Sequence[str] = ("status", "function", "pipeline"),
+    ) -> dict[str, Facet]:
+        """Count the executions that match by the values of some fields, the most frequent first.
+
+        Fields: status, function, service, queue, worker, pipeline, stage; at most 100 values of each.
+        """
+        fields = facets.facet_fields(by)
+        plan = self._plan(query)
+        client, shards = self._space.client, self._space.all_keys()
+        known = facets.read_counts(client, shards, fields)
+        if plan.is_everything:
+            return known
+        values = {field: list(facet) for field, facet in known.items()}
+        parts = run(client, [self._faceted(keys, plan, fields, values) for keys in shards])
+        return facets.merged_facets(parts, known)
+
+    def _lanes(self, plan: Plan, sort: Sort, begun: Cursor | None) -> list[Lane]:
+        shards = self._space.all_keys()
+        work = max(_PAGE_WORK // len(shards), _SHARD_WORK)
+        opened = run(
+            self._space.client,
+            [open_selection(keys, plan, self._space.shard, Budget(work), sort.field) for keys in shards],
+        )
+        places = begun.places if begun else [Place(selection.top) for selection in opened]
+        return [
+            Lane(selection, begin_walk(selection, sort, place), sort, len(shards), place)
+            for selection, place in zip(opened, places, strict=True)
+        ]
+
+    def _counted(self, keys: ShardKeys, plan: Plan) -> Steps[int]:
+        selection = yield from self._settled(keys, plan)
+        return selection.matches.count()
+
+    def _faceted(
+        self, keys: ShardKeys, plan: Plan, fields: Sequence[str], values: dict[str, list[str]]
+    ) -> Steps[dict[str, Counter[str]]]:
+        selection = yield from self._settled(keys, plan)
+        return (yield from facets.facet_steps(selection, fields, values))
+
+    def _settled(self, keys: ShardKeys, plan: Plan) -> Steps[Selection]:
+        selection = yield from open_selection(keys, plan, self._space.shard, Budget(_UNBOUNDED))
+        yield from selection.settle()
+        return selection
+
+    def _plan(self, query: str | Query | None) -> Plan:
+        tree = _tree(query)
+        return make_plan(tree, self._now_us(tree))
+
+    def _now_us(self, query: Query) -> int:
+        """Give the server's time, which all timings come from; it is asked for only where it matters."""
+        if not is_relative(query):
+            return 0
+        seconds, us = self._space.client.time()
+        return int(seconds) * 1_000_000 + int(us)
+
+    def _picture(self, execution_id: str, raw: dict[str, str]) -> Execution:
+        return self._bind(summary(execution_id, raw, self._space.shard(execution_id), self._space.shards))
+
+
+def _tree(query: str | Query | None) -> Query:
+    return query if isinstance(query, Query) else parse(query)

@@ -18,6 +18,7 @@ Field names are short because the server keeps them once for every execution.
 | `cp` `mm` | CPU microseconds, peak memory in KiB | `ch` | ids of Celery's children |
 | `tt` | stop request | `ls`, `1` `2` ... | length of the status log, its entries |
 | `a<k>` | attempt k, once another followed | `cx` | crashes |
+| `re` | Celery's count of retries | | |
 """
 
 from __future__ import annotations

@@ -45,9 +45,8 @@ class Space:
     @property
     def shards(self) -> int:
         """How many shards this registry has; settled when it is first used by anyone."""
+        # No lock: a child forked while another thread held it would wait for ever, and agreeing twice is harmless.
         if not self._shards:
-            # No lock: threads that ask at once are told the same, and a child that is forked
-            # while another thread holds a lock would wait for it for ever.
             self._shards = self._agree()
         return self._shards
 

@@ -46,6 +46,8 @@ class Submission:
     parent_id: str | None = None
     root_id: str | None = None
     reference: str | None = None
+    #: Celery's own count of retries, which its `retry()` goes by.
+    retries: int = 0
     eta_us: int | None = None
     expires_us: int | None = None
     tags: tuple[str, ...] = ()
@@ -324,26 +326,49 @@ class Transitions:
         return StopFirst() if reply[0] == b"stop" else _opened(reply)
 
     @translated
-    def rerun(self, execution_id: str, *, principal: str, message: str = "") -> Opened | Found | Missing:
-        """Open an ended execution for one more attempt."""
+    def rerun(
+        self,
+        execution_id: str,
+        *,
+        principal: str,
+        message: str = "",
+        coming: Sequence[Any] = (),
+        function: str = "",
+    ) -> Opened | Found | Missing:
+        """Open an ended execution for one more attempt; `coming` is what differs in its message."""
         reply = scripts.RERUN(
             self._space.client,
             self._space.keys(execution_id).of_transition(execution_id, 1),
-            (execution_id, principal, message),
+            (execution_id, principal, message, len(coming), *coming, function),
         )
         return _opened(reply)
 
     @translated
     def park(
-        self, execution_id: str, *, reason: Reason = Reason.WAITING, message: str = "", publish: bool = False
+        self,
+        execution_id: str,
+        *,
+        reason: Reason = Reason.WAITING,
+        message: str = "",
+        publish: bool = False,
+        attempt: int | None = None,
     ) -> Opened | Found | Missing:
-        """Say why a waiting execution waits; with `publish`, put it back into the outbox."""
+        """Say why a waiting execution waits; with `publish`, put it back into the outbox.
+
+        With `attempt`, only where that attempt is the one that is waited for.
+        """
         reply = scripts.PARK(
             self._space.client,
             self._space.keys(execution_id).of_transition(execution_id, 1),
-            (execution_id, reason.value, message, "1" if publish else ""),
+            (execution_id, reason.value, message, "1" if publish else "", "" if attempt is None else attempt),
         )
         return _opened(reply)
+
+    @translated
+    def service_of(self, execution_id: str) -> str | None:
+        """Tell the service of an execution, where it has one."""
+        found = self._space.client.hget(self._space.keys(execution_id).record(execution_id), "sv")
+        return found.decode() if found else None
 
     @translated
     def annotate(
@@ -399,6 +424,15 @@ class Transitions:
             (execution_id, number),
         )
         return bool(reply[0] == b"ok")
+
+
+def next_message(s: Submission) -> list[Any]:
+    """Give what changes on the record when another message is sent for an execution that is known."""
+    fields: list[Any] = ["in", s.inputs, "pay", s.payload or "", "hd", s.headers or "", "re", s.retries]
+    for code, value in (("eta", s.eta_us), ("ex", s.expires_us)):
+        if value is not None:
+            fields += (code, value)
+    return fields
 
 
 def found_or_raise(outcome: Any, execution_id: str) -> Any:

@@ -27,6 +27,7 @@ from executions.registry.workers import StopCommand, read_command
 from executions.slots import Seen, Slots, Stop, token_of
 from executions.telemetry import log
 from executions.version import VERSION
+from workers.bootsteps.resets import Resets
 from workers.bootsteps.stops import Stopper
 from workers.pools import install_soft_signal, pool_for
 from workers.processes import Watched
@@ -62,6 +63,8 @@ class Fleet(bootsteps.StartStopStep):
             signals.worker_process_init.connect(self._in_child, weak=False)
         else:
             capture.install()
+        # Made before the children are forked, which share its memory: what this process hears reaches them.
+        _ = self.site.services
         super().__init__(parent, **options)
 
     def _in_child(self, **_: Any) -> None:
@@ -104,6 +107,7 @@ class FleetThread(threading.Thread):
         self._stopper = Stopper(
             place.slots, pool_for(place), site.settings, on_kill=self._before_kill, on_stuck=self._say_stuck
         )
+        self._resets = Resets(site, place.slots, self._stopper)
 
     def leave(self) -> None:
         """Stop, and leave the fleet in order."""
@@ -119,6 +123,7 @@ class FleetThread(threading.Thread):
             try:
                 self._beat()
                 self._hear()
+                self._resets.look(SYSTEM_CLOCK.monotonic())
             except (ExecutionsError, OSError, ValueError) as error:
                 log(logger, "registry.unreachable", error=error)
                 self._subscription = None
@@ -165,6 +170,8 @@ class FleetThread(threading.Thread):
             self._stopper.ask(stop, SYSTEM_CLOCK.monotonic())
         elif command["do"] == "services":
             self._site.services.forget(command["name"])
+            if command.get("answer"):
+                self._site.services.answer(command["answer"], self._place.worker)
 
     def _look(self) -> None:
         self._stopper.tick(SYSTEM_CLOCK.monotonic())

@@ -20,6 +20,11 @@ logger = logging.getLogger(__name__)
 #: Seconds between two exceptions raised in code that goes on after the first.
 REPEAT_S = 1.0
 
+#: Seconds from the reset of a service to the exception in the code that it ends, and to the kill: an update
+#: by force is done within two seconds.
+RESET_SOFT_S = 0.3
+RESET_KILL_S = 1.0
+
 
 @dataclass
 class Pending:
@@ -58,12 +63,19 @@ class Stopper:
         token = token_of(command.id, command.attempt)
         soft_at, kill_at = self._times(command.mode, command.grace_s, now)
         known = self._pending.get(token)
-        if known is not None:
+        if known is not None and known.kind is not Stop.RESET:
             known.soft_at = min(known.soft_at, soft_at)
             known.kill_at = min(filter(None, (known.kill_at, kill_at)), default=None)
         else:
             self._begin(Pending(token, Stop.TERMINATE, soft_at, kill_at, command.id))
         self.tick(now)
+
+    def reset(self, token: int, now: float) -> bool:
+        """Begin to end an execution because its service was updated; a stop that has begun goes on as it is."""
+        if token in self._pending:
+            return False
+        self._begin(Pending(token, Stop.RESET, now + RESET_SOFT_S, now + RESET_KILL_S))
+        return True
 
     def tick(self, now: float) -> None:
         """Look at what runs: flag deadlines, raise, kill, forget what has ended."""

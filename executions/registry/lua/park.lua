@@ -1,13 +1,15 @@
 -- park: say why a waiting execution waits, or that it no longer does.
 -- KEYS   see _prelude
--- ARGV   id, reason, message, outbox '1' (to be published again) or ''
+-- ARGV   id, reason, message, outbox '1' (to be published again) or '', the attempt it waits for or '' for any
 -- REPLY  {'ok', next attempt} | {'missing'} | {'stale', status, reason, attempt}
 -- EFFECT record, entry (only where the reason changes), event; parked executions are not in the outbox
 
 local id, reason = ARGV[1], ARGV[2]
 local x = load()
 if not x then return { 'missing' } end
-if x.status ~= 'pending' then return { 'stale', x.status, x.reason, x.attempt } end
+if x.status ~= 'pending' or (ARGV[5] ~= '' and tonumber(ARGV[5]) ~= x.attempt + 1) then
+  return { 'stale', x.status, x.reason, x.attempt }
+end
 local at_us = now_us()
 if x.reason ~= reason then
   local seq, text = entry(x, 'pending', reason, at_us, x.attempt, '', ARGV[3])

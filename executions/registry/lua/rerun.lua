@@ -1,6 +1,6 @@
 -- rerun: open an ended execution for one more attempt.
 -- KEYS   see _prelude
--- ARGV   id, principal, message
+-- ARGV   id, principal, message, n, field and value ... (of the next attempt), new function or ''
 -- REPLY  {'ok', next attempt} | {'missing'} | {'open', status, reason, attempt}: it has not ended
 -- EFFECT the last attempt is put aside, the record is pending again, the outbox holds it; nothing is forgotten
 
@@ -11,5 +11,11 @@ if x.status == 'pending' or x.status == 'running' then return { 'open', x.status
 if x.attempt > 0 and redis.call('HEXISTS', RECORD, 'a' .. x.attempt) == 0 then
   archive(x.attempt, x.status, x.reason, now_us())
 end
-reopen(id, x, 'rerun', ARGV[2], ARGV[3], { 'er', 'tb', 'cp', 'mm', 'pc', 'pm', 'eta', 'out', 'or', 'ex' })
+reopen(id, x, 'rerun', ARGV[2], ARGV[3], { 'er', 'tb', 'cp', 'mm', 'pc', 'pm', 'eta', 'out', 'or', 'ex', 're' })
+local coming, last = take(4)
+if #coming > 0 then redis.call('HSET', RECORD, unpack(coming)) end
+if ARGV[last] ~= '' and ARGV[last] ~= x.fn then
+  redis.call('HSET', RECORD, 'fn', ARGV[last])
+  move('function', x.fn, ARGV[last], x.number)
+end
 return { 'ok', x.attempt + 1 }

@@ -1,0 +1,1 @@
+"""Measurements: ours beside stock Celery, in one run, on one machine."""

@@ -1,0 +1,77 @@
+"""Questions of several shards, put to the server in common rounds.
+
+What is done in one shard is written as a generator: it yields the commands of its next round and is sent the
+replies. `run` takes the generators of all shards one step at a time, so that a round costs one round trip
+however many shards there are, and a single command is all that has to be consistent in itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from typing import Any, TypeAlias, TypeVar
+
+from executions.registry.connection import RedisClient
+
+T = TypeVar("T")
+
+#: Adds one command to a pipeline.
+Ask: TypeAlias = Callable[[Any], Any]
+
+#: Yields the commands of a round, is sent their replies, and returns what it found out.
+Steps: TypeAlias = Generator[list[Ask], list[Any], T]
+
+
+def run(client: RedisClient, steps: Sequence[Steps[T]]) -> list[T]:
+    """Run the steps of several shards side by side; give what each returned."""
+    results: dict[int, T] = {}
+    replies: dict[int, list[Any] | None] = dict.fromkeys(range(len(steps)))
+    while replies:
+        asked: dict[int, list[Ask]] = {}
+        for at, reply in replies.items():
+            try:
+                asked[at] = next(steps[at]) if reply is None else steps[at].send(reply)
+            except StopIteration as done:
+                results[at] = done.value
+        replies = _round(client, asked)
+    return [results[at] for at in range(len(steps))]
+
+
+def _round(client: RedisClient, asked: dict[int, list[Ask]]) -> dict[int, list[Any] | None]:
+    pipeline = client.pipeline(transaction=False)
+    for asks in asked.values():
+        for ask in asks:
+            ask(pipeline)
+    answers = iter(pipeline.execute() if len(pipeline) else ())
+    return {at: [next(answers) for _ in asks] for at, asks in asked.items()}
+
+
+def hget(key: str, field: str) -> Ask:
+    return lambda pipeline: pipeline.hget(key, field)
+
+
+def hmget(key: str, fields: Sequence[Any]) -> Ask:
+    return lambda pipeline: pipeline.hmget(key, fields)
+
+
+def hscan(key: str, cursor: int, count: int) -> Ask:
+    return lambda pipeline: pipeline.hscan(key, cursor, count=count)
+
+
+def zcount(key: str, low: str, high: str) -> Ask:
+    return lambda pipeline: pipeline.zcount(key, low, high)
+
+
+def zmscore(key: str, members: Sequence[int]) -> Ask:
+    return lambda pipeline: pipeline.zmscore(key, members)
+
+
+def zrange(key: str, low: str, high: str, offset: int, limit: int, *, descending: bool = False) -> Ask:
+    """Read a piece of a sorted set by score: members with their scores."""
+    if descending:
+        return lambda pipeline: pipeline.zrevrangebyscore(key, high, low, offset, limit, withscores=True)
+    return lambda pipeline: pipeline.zrangebyscore(key, low, high, offset, limit, withscores=True)
+
+
+def batches(items: Sequence[T], size: int) -> list[Sequence[T]]:
+    """Cut a list into pieces."""
+    return [items[at : at + size] for at in range(0, len(items), size)]

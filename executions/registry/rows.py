@@ -1,0 +1,149 @@
+"""From numbers to ids to records: the last step of every list."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from executions import ids
+from executions.clock import to_datetime
+from executions.execution import Execution
+from executions.query.plan import Plan
+from executions.query.tree import fields_of, matches
+from executions.registry.keys import ShardKeys
+from executions.registry.records import decode_record
+from executions.registry.rounds import Steps, batches, hmget
+
+#: Numbers whose ids lie together; `lua/_prelude.lua` has the same.
+ID_CHUNK = 64
+_ID_BYTES = 16
+
+#: Chunks of ids (1 KiB each), and records, that one round asks for.
+IDS_AT_ONCE = 256
+RECORDS_AT_ONCE = 500
+
+#: Where a record keeps what a query may ask for. The id is known without it.
+_CODES = {
+    "status": "st",
+    "reason": "rs",
+    "function": "fn",
+    "service": "sv",
+    "queue": "qu",
+    "worker": "wk",
+    "pipeline": "pl",
+    "stage": "sg",
+    "tag": "tg",
+    "parent": "pa",
+    "root": "ro",
+    "name": "nm",
+    "principal": "pr",
+    "created": "cr",
+}
+
+Raw = Mapping[str, str]
+
+
+def codes_of(fields: Iterable[str]) -> tuple[str, ...]:
+    """Give the parts of a record that tell these fields, and its number."""
+    return ("no", *sorted({_CODES[field] for field in fields if field in _CODES}))
+
+
+def values_of(field: str, execution_id: str, raw: Raw) -> Collection[str]:
+    """Give the values that an execution has in a field."""
+    if field == "id":
+        return (execution_id,)
+    text = raw.get(_CODES[field], "")
+    if field == "root":
+        return (execution_id, text)
+    if field == "tag":
+        return json.loads(text) if text else ()
+    return (text,) if text else ()
+
+
+def accepts(plan: Plan, execution_id: str, raw: Raw) -> bool:
+    """Tell whether the record itself matches.
+
+    The bitmaps were read a moment earlier, and know neither every field nor the exact time of creation. The
+    ranges over started, finished and duration are answered by their sorted sets alone.
+    """
+    if plan.created and not plan.created.holds(int(raw.get("cr", 0))):
+        return False
+    return matches(plan.query.root, lambda field: values_of(field, execution_id, raw), lambda _: True)
+
+
+def read_ids(keys: ShardKeys, numbers: Sequence[int]) -> Steps[dict[int, str]]:
+    """Give the ids of numbers; the numbers of pruned executions are left out."""
+    found: dict[int, str] = {}
+    wanted = sorted({number // ID_CHUNK for number in numbers})
+    packed: dict[int, bytes] = {}
+    for piece in batches(wanted, IDS_AT_ONCE):
+        (replies,) = yield [hmget(keys.ids, piece)]
+        packed.update((chunk, reply or b"") for chunk, reply in zip(piece, replies, strict=True))
+    odd = []
+    for number in numbers:
+        at = number % ID_CHUNK * _ID_BYTES
+        raw = packed[number // ID_CHUNK][at : at + _ID_BYTES]
+        if any(raw):
+            found[number] = ids.unpack(raw)
+        else:
+            odd.append(number)
+    for some in batches(odd, RECORDS_AT_ONCE):
+        (replies,) = yield [hmget(keys.ids, [f"x{number}" for number in some])]
+        found.update((number, text(reply)) for number, reply in zip(some, replies, strict=True) if reply)
+    return found
+
+
+def read_fields(
+    keys: ShardKeys, numbers: Sequence[int], codes: Sequence[str]
+) -> Steps[dict[int, tuple[str, dict[str, str]]]]:
+    """Give the ids and the named parts of the records of numbers, in that order; the missing are left out."""
+    found: dict[int, tuple[str, dict[str, str]]] = {}
+    for piece in batches(numbers, RECORDS_AT_ONCE):
+        known = yield from read_ids(keys, piece)
+        here = [number for number in piece if number in known]
+        replies = yield [hmget(keys.record(known[number]), codes) for number in here]
+        for number, reply in zip(here, replies, strict=True):
+            raw = raw_fields(codes, reply)
+            # An id that was used again after its first record was removed has another number.
+            if raw.get("no") == str(number):
+                found[number] = (known[number], raw)
+    return found
+
+
+def read_matching(plan: Plan, keys: ShardKeys, numbers: Sequence[int]) -> Steps[list[int]]:
+    """Give those of the numbers whose records match, reading no more of them than that needs."""
+    found = yield from read_fields(keys, numbers, codes_of(fields_of(plan.query.root)))
+    return [number for number, (execution_id, raw) in found.items() if accepts(plan, execution_id, raw)]
+
+
+def summary(execution_id: str, raw: Raw, shard: int, shards: int) -> Execution:
+    """Make the picture of an execution as lists show it."""
+    picture = decode_record(execution_id, raw, shard, shards)
+    # Small outputs are not read with a list; whether there is one is known all the same.
+    return replace(picture, has_output=True) if picture.is_successful else picture
+
+
+def raw_fields(codes: Sequence[str], reply: Sequence[Any]) -> dict[str, str]:
+    return {code: text(value) for code, value in zip(codes, reply, strict=True) if value is not None}
+
+
+def raw_record(reply: Mapping[Any, Any]) -> dict[str, str]:
+    return {text(code): text(value) for code, value in reply.items()}
+
+
+def text(value: bytes) -> str:
+    """Read bytes whatever they are: a record with broken bytes must not break the list it is in."""
+    return value.decode(errors="replace")
+
+
+def add_point(found: dict[str, list[dict[str, Any]]], point_id: str, raw: Raw) -> None:
+    """Add one point of a step metric to the others of its name; the id of its entry is its time in ms."""
+    point = {
+        "value": float(raw["v"]),
+        "step": int(raw["s"]) if raw.get("s") else None,
+        "timestamp": to_datetime(int(point_id.split("-")[0]) * 1000),
+        "attempt": int(raw["a"]),
+    }
+    found.setdefault(raw["k"], []).append(point)

@@ -1,0 +1,227 @@
+"""What a plan selects in one shard: where to look, and the ways to find out exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from executions.errors import InvalidQuery
+from executions.query.plan import All, AnyOf, Bit, Bits, Ids, Plan, Span, Within, Without
+from executions.registry.indexes import CHUNK, Budget, Loaded, Matches, chunks_of
+from executions.registry.keys import ShardKeys
+from executions.registry.rounds import Ask, Steps, batches, hget, zcount, zmscore, zrange
+from executions.registry.rows import read_matching
+
+#: A span with at most this many members is read whole and used like a bitmap.
+SMALL_SPAN = 2000
+
+#: Members of a sorted set that one command asks for.
+SCORES_AT_ONCE = 2000
+
+#: Numbers around the ends of a range over `created` whose records have to tell: two marks' distance.
+_EDGE = 2 * CHUNK
+
+#: Most records that are looked at to count matches in fields without an index.
+CHECKED_AT_MOST = 10_000
+
+_DURATION_SCALE = 1024
+
+
+@dataclass
+class Selection:
+    """What a plan selects in one shard."""
+
+    keys: ShardKeys
+    plan: Plan
+    #: The shard's newest number.
+    top: int
+    #: Every match lies between these two numbers.
+    low: int
+    high: int
+    #: The expression behind `matches`, and what in it is known here.
+    bits: Bits | None
+    known: dict[Bits, Loaded]
+    #: Spans that are too large to be read whole, with the number of their members.
+    wide: dict[Span, int]
+    budget: Budget
+    matches: Matches
+
+    @property
+    def is_bare(self) -> bool:
+        """Whether no bitmap and no number narrows it."""
+        return self.bits is None and self.plan.created is None
+
+    def narrowed(self, bits: Bits, high: int) -> Matches:
+        """Give the matches that are in one more expression and not above a number."""
+        both = bits if self.bits is None else All((self.bits, bits))
+        return Matches(self.keys, both, self.known, (self.low, min(self.high, high)), self.budget)
+
+    def within(self, numbers: Sequence[int], spans: Sequence[Span] | None = None) -> Steps[list[int]]:
+        """Give those of the numbers whose scores lie in the spans (in all wide ones unless named)."""
+        left = list(numbers)
+        for span in self.wide if spans is None else spans:
+            scores = yield from read_scores(self.keys, span.field, left)
+            self.budget.spend(len(left))
+            left = [n for n, score in zip(left, scores, strict=True) if score is not None and _in(span, score)]
+        return left
+
+    def settle(self) -> Steps[None]:
+        """Read everything and leave in `matches` exactly what matches."""
+        yield from self.matches.load_all()
+        yield from self._settle_edges()
+        for span, members in self.wide.items():
+            if members <= self.matches.count():
+                numbers = yield from read_members(self.keys, span)
+                self.matches.keep(chunks_of(numbers))
+            else:
+                numbers = self.matches.numbers()
+                kept = yield from self.within(numbers, [span])
+                self.matches.drop(set(numbers).difference(kept))
+        if self.plan.unindexed:
+            yield from self._settle_records()
+
+    def _settle_edges(self) -> Steps[None]:
+        span = self.plan.created
+        if span is None:
+            return
+        numbers = self.matches.numbers() if self.high - self.low < 2 * _EDGE else self._edges()
+        if span.low is None:
+            numbers = [number for number in numbers if number > self.high - _EDGE]
+        if span.high is None:
+            numbers = [number for number in numbers if number < self.low + _EDGE]
+        kept = yield from read_matching(self.plan, self.keys, numbers)
+        self.matches.drop(set(numbers).difference(kept))
+
+    def _edges(self) -> list[int]:
+        edges = Matches(self.keys, None, {}, (self.low, self.high), self.budget)
+        ends = {*range(self.low // CHUNK, (self.low + _EDGE) // CHUNK + 1)}
+        ends |= {*range((self.high - _EDGE) // CHUNK, self.high // CHUNK + 1)}
+        edges.chunks = {chunk: self.matches.chunks[chunk] for chunk in ends if chunk in self.matches.chunks}
+        return edges.numbers()
+
+    def _settle_records(self) -> Steps[None]:
+        numbers = self.matches.numbers()
+        if len(numbers) > CHECKED_AT_MOST:
+            fields = " and ".join(sorted(self.plan.unindexed))
+            raise InvalidQuery(
+                f"{fields} can only be looked up on the records, and {len(numbers)} of them would have to "
+                f"be read (at most {CHECKED_AT_MOST} are); narrow the query, for example by created:>-24h"
+            )
+        kept = yield from read_matching(self.plan, self.keys, numbers)
+        self.matches.drop(set(numbers).difference(kept))
+
+
+def open_selection(
+    keys: ShardKeys, plan: Plan, shard_of: Callable[[str], int], budget: Budget, sort_field: str = "created"
+) -> Steps[Selection]:
+    """Find out where in a shard to look. The span of the sort's own field is left to the walk along it."""
+    spans = [span for span in plan.spans if span.field != sort_field]
+    leaves = _id_leaves(plan.bits)
+    here = sorted({known for leaf in leaves for known in leaf.ids if shard_of(known) == keys.shard})
+    asks: list[Ask] = [hget(keys.meta, "number"), *_marks(keys, plan.created)]
+    asks += [zcount(score_key(keys, span.field), *score_bounds(span)) for span in spans]
+    asks += [hget(keys.record(execution_id), "no") for execution_id in here]
+    replies = yield asks
+    top, oldest, below, above = (
+        int(replies[0] or 0),
+        *(int(rows[0][0]) if rows else None for rows in replies[1:4]),
+    )
+    sizes = dict(zip(spans, replies[4:], strict=False))
+    numbers = {
+        execution_id: int(number)
+        for execution_id, number in zip(here, replies[4 + len(spans) :], strict=True)
+        if number
+    }
+    known: dict[Bits, Loaded] = {
+        leaf: Loaded(chunks_of(numbers[known] for known in leaf.ids if known in numbers)) for leaf in leaves
+    }
+    small = [span for span in spans if sizes[span] <= SMALL_SPAN]
+    for span in small:
+        known[Within(span)] = Loaded(chunks_of((yield from read_members(keys, span))))
+    bits = _narrowed(plan.bits, small)
+    low = max(first_number(oldest, top), below + 1 if below is not None and plan.created else 0)
+    high = min(top, above - 1) if above is not None and plan.created else top
+    wide = {span: sizes[span] for span in spans if span not in small}
+    matches = Matches(keys, bits, known, (low, high), budget)
+    return Selection(keys, plan, top, low, high, bits, known, wide, budget, matches)
+
+
+def first_number(oldest_mark: int | None, top: int) -> int:
+    """Give a number that no existing one lies below.
+
+    Marks are set at every 512th number and removed once nothing exists below the next. What exists before the
+    first mark lies in the chunk in front of it, and where there is no mark at all, in the newest chunk.
+    """
+    chunk = top // CHUNK if oldest_mark is None else oldest_mark // CHUNK - 1
+    return max(0, chunk * CHUNK)
+
+
+def score_key(keys: ShardKeys, field: str) -> str:
+    return {"started": keys.started, "finished": keys.finished, "duration": keys.duration}[field]
+
+
+def score_bounds(span: Span | None) -> tuple[str, str]:
+    """Give the smallest and largest score of a span, as the server reads them."""
+    if span is None:
+        return "-inf", "+inf"
+    scale = _DURATION_SCALE if span.field == "duration" else 1
+    low = "-inf" if span.low is None else str(span.low * scale)
+    high = "+inf" if span.high is None else str(span.high * scale + scale - 1)
+    return low, high
+
+
+def read_scores(keys: ShardKeys, field: str, numbers: Sequence[int]) -> Steps[list[float | None]]:
+    """Give the scores of numbers; `None` for those without."""
+    found: list[float | None] = []
+    for piece in batches(numbers, SCORES_AT_ONCE):
+        (scores,) = yield [zmscore(score_key(keys, field), piece)]
+        found += scores
+    return found
+
+
+def read_members(keys: ShardKeys, span: Span) -> Steps[list[int]]:
+    """Give all numbers of a span, piece by piece."""
+    found: set[int] = set()
+    low, high = score_bounds(span)
+    offset = 0
+    while True:
+        (rows,) = yield [zrange(score_key(keys, span.field), low, high, offset, SCORES_AT_ONCE)]
+        found.update(int(member) for member, _ in rows)
+        if len(rows) < SCORES_AT_ONCE:
+            return sorted(found)
+        # Go on at the last score. Only where one score fills a whole piece, count on inside of it.
+        last = f"{rows[-1][1]:.0f}"
+        offset = offset + len(rows) if last == low else sum(1 for _, score in rows if f"{score:.0f}" == last)
+        low = last
+
+
+def _in(span: Span, score: float) -> bool:
+    return span.holds(int(score) // (_DURATION_SCALE if span.field == "duration" else 1))
+
+
+def _marks(keys: ShardKeys, created: Span | None) -> list[Ask]:
+    """Ask for the first mark, the last one before a range over `created`, and the first one after it."""
+    low = "-inf" if created is None or created.low is None else f"({created.low}"
+    high = "+inf" if created is None or created.high is None else f"({created.high}"
+    below = zrange(keys.marks, "-inf", low, 0, 1, descending=True)
+    above = zrange(keys.marks, high, "+inf", 0, 1)
+    return [zrange(keys.marks, "-inf", "+inf", 0, 1), below, above]
+
+
+def _narrowed(bits: Bits | None, spans: Sequence[Span]) -> Bits | None:
+    items: list[Bits] = [*([] if bits is None else [bits]), *(Within(span) for span in spans)]
+    if not items:
+        return None
+    return items[0] if len(items) == 1 else All(tuple(items))
+
+
+def _id_leaves(bits: Bits | None) -> list[Ids]:
+    match bits:
+        case Ids():
+            return [bits]
+        case All() | AnyOf():
+            return [leaf for item in bits.items for leaf in _id_leaves(item)]
+        case Without():
+            return _id_leaves(bits.item)
+        case Bit() | Within() | None:
+            return []

