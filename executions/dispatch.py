@@ -83,6 +83,7 @@ class Dispatcher:
                 for envelope in envelopes:
                     self.publish(envelope, batch)
 
+<<<<<<< HEAD
     def reach(self) -> str:
         """Open a connection to the broker and give its address without the password; raises `Unavailable`."""
         with self.app.connection_for_write() as connection:
@@ -92,6 +93,17 @@ class Dispatcher:
             except (*connection.connection_errors, OperationalError, ImportError) as error:
                 raise Unavailable(f"the broker at {address} cannot be reached: {error}") from error
         return address
+=======
+    def depth(self, queue: str) -> int:
+        """Tell how many messages wait in a queue; 0 where there is no such queue."""
+        name = queue or self.app.conf.task_default_queue or DEFAULT_QUEUE
+        try:
+            with self.app.connection_for_read() as connection:
+                found = connection.default_channel.queue_declare(queue=name, passive=True)
+                return int(found.message_count)
+        except connection_errors(self.app):
+            return 0
+>>>>>>> main
 
     @translated
     def republish(self, space: Space, execution_id: str) -> bool:
@@ -102,6 +114,12 @@ class Dispatcher:
             return False
         self.publish(envelope_of(execution_id, text))
         return True
+
+
+def connection_errors(app: Celery) -> tuple[type[Exception], ...]:
+    """Give what a broker's driver raises where a queue, or the broker itself, is not there."""
+    connection = app.connection_for_read()
+    return (OperationalError, *connection.channel_errors, *connection.connection_errors)
 
 
 #: A client that waits for a broker must not wait for ever.

@@ -26,6 +26,8 @@ class ExecutionRequest(Request):
     def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> Any:
         """A failure reported by the pool: of the function, or of the child that ran it."""
         exc = getattr(exc_info, "exception", None)
+        # The pool hands over the exception itself, or wrapped with its traceback.
+        exc = getattr(exc, "exc", exc)
         site = site_of(self.app)
         gone = isinstance(exc, WorkerLostError | SystemExit | ChildTerminated)
         if site is None or not (gone or self.settled or self.killed is not Stop.NONE):

@@ -34,7 +34,7 @@ from executions.celery.site import Place, Site, site_of
 from executions.dispatch import HEADER
 from executions.errors import Conflict, ExecutionFailed, Reset, TimedOut
 from executions.flusher import flusher_every
-from executions.policy import NO_POLICY, Policy, after_error, after_reset
+from executions.policy import NO_POLICY, Policy, after_error, after_reset, write_reset
 from executions.policy import Retry as RetryDecision
 from executions.registry.services import Permit
 from executions.registry.transitions import Found, Missing, Started
@@ -153,6 +153,7 @@ def _enter_service(site: Site, task: Any, request: Any, named: int | None) -> Pe
 
 def _take(site: Site, task: Any, request: Any, named: int | None, place: Place, permit: Permit | None) -> Started:
     outcome: Any = None
+    service = site.services.policy(task.service) if getattr(task, "service", None) else NO_POLICY
     for _ in range(2):
         outcome = site.transitions.start(
             request.id,
@@ -161,6 +162,7 @@ def _take(site: Site, task: Any, request: Any, named: int | None, place: Place, 
             pid=os.getpid(),
             pool=place.pool,
             service_version=permit.version if permit else None,
+            reset=write_reset(site.policy(task.name, {}, service)),
         )
         if isinstance(outcome, Started):
             return outcome

@@ -202,6 +202,7 @@ class Transitions:
         pid: int,
         pool: str,
         service_version: int | None = None,
+        reset: str = "",
     ) -> Started | Found | Missing | Expired:
         """Take the next attempt; exactly one caller gets it."""
         reply = scripts.START(
@@ -215,6 +216,7 @@ class Transitions:
                 pool,
                 "" if service_version is None else service_version,
                 self._life_s,
+                reset,
             ),
         )
         word = reply[0]
