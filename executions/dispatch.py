@@ -83,17 +83,16 @@ class Dispatcher:
                 for envelope in envelopes:
                     self.publish(envelope, batch)
 
-<<<<<<< HEAD
     def reach(self) -> str:
         """Open a connection to the broker and give its address without the password; raises `Unavailable`."""
         with self.app.connection_for_write() as connection:
             address = str(connection.as_uri())
             try:
                 connection.ensure_connection(max_retries=1, interval_start=0, timeout=BROKER_PATIENCE_S)
-            except (*connection.connection_errors, OperationalError, ImportError) as error:
+            except (*connection_errors(self.app), ImportError) as error:
                 raise Unavailable(f"the broker at {address} cannot be reached: {error}") from error
         return address
-=======
+
     def depth(self, queue: str) -> int:
         """Tell how many messages wait in a queue; 0 where there is no such queue."""
         name = queue or self.app.conf.task_default_queue or DEFAULT_QUEUE
@@ -103,7 +102,6 @@ class Dispatcher:
                 return int(found.message_count)
         except connection_errors(self.app):
             return 0
->>>>>>> main
 
     @translated
     def republish(self, space: Space, execution_id: str) -> bool:
