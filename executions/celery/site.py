@@ -6,7 +6,7 @@ import ctypes
 import os
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -153,3 +153,16 @@ def os_has_url() -> bool:
 def site_of(app: Celery) -> Site | None:
     """Give the site of an installed app."""
     return getattr(app, "_executions_site", None)
+
+
+def client_of(app: Celery, url: str | None = None, **settings: Any) -> Client:
+    """Give the client of an app and install nothing: its own, or one for where its broker is.
+
+    With a `url` or other settings, it is one for that registry that sends through the app.
+    """
+    changed = {name: value for name, value in settings.items() if value is not None}
+    site = site_of(app)
+    if site is None or url or changed:
+        site = Site(app, url or (site.registry_url if site else None))
+        site.settings = replace(site.settings, **changed)
+    return site.client

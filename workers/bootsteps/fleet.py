@@ -27,6 +27,7 @@ from executions.ids import new_id
 from executions.registry.workers import StopCommand, read_command
 from executions.slots import Seen, Slots, Stop, token_of
 from executions.telemetry import log
+from executions.version import VERSION
 from workers.bootsteps.resets import Resets
 from workers.bootsteps.stops import Stopper
 from workers.bootsteps.upkeep import UpkeepThread
@@ -157,6 +158,7 @@ class FleetThread(threading.Thread):
 
     def _facts(self) -> dict[str, Any]:
         return {
+            "version": VERSION,
             "pid": os.getpid(),
             "pool": self._place.pool,
             "concurrency": getattr(self._worker, "concurrency", None),
