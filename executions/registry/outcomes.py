@@ -70,6 +70,9 @@ class StopFirst:
 class Cancelled:
     """The execution was waiting and is terminated."""
 
+    #: Whether its message carries what others wait for: a chain's next step, a chord's body.
+    has_followers: bool = False
+
 
 @dataclass(frozen=True)
 class Asked:
