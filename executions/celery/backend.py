@@ -298,7 +298,7 @@ class RegistryBackend(Recording, RedisBackend):
     def meta_of_channel(self, channel: Any) -> dict[str, Any]:
         """Give the result behind a channel's name."""
         text = channel.decode() if isinstance(channel, bytes) else channel
-        return self._get_task_meta_for(text.split(":x:", 1)[1])
+        return self._get_task_meta_for(keys.execution_of(text))
 
     def decode_result(self, payload: Any) -> Any:
         """Read what a transition published; a large result is fetched from the payload store."""

@@ -34,7 +34,7 @@ from executions.celery.publish import Outgoing
 from executions.celery.reporter import RegistryReporter
 from executions.celery.site import Place, Site, site_of
 from executions.dispatch import HEADER
-from executions.errors import Conflict, ExecutionFailed, Reset, TimedOut
+from executions.errors import Conflict, ExecutionFailed, Reset, Terminated, TimedOut
 from executions.flusher import flusher_every
 from executions.policy import NO_POLICY, Policy, after_error, after_reset, write_reset
 from executions.policy import Retry as RetryDecision
