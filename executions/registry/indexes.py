@@ -38,7 +38,7 @@ class Loaded:
 
 @dataclass
 class Budget:
-    """What may still be read for one page: bitmap chunks, scores and records count alike."""
+    """What may still be read for one page, counted in bitmap chunks."""
 
     left: int
 

@@ -24,8 +24,8 @@ _EDGE = CHUNK
 #: Most records that are looked at to count matches in fields without an index.
 CHECKED_AT_MOST = 10_000
 
-#: Reading so many members of a span costs as much as asking for the score of one number.
-_MEMBERS_FOR_A_SCORE = 3
+#: Asking for the score of one number costs as much as reading so many members of a sorted set, or bitmap chunks.
+SCORE_WORK = 3
 
 _DURATION_SCALE = 1024
 
@@ -64,7 +64,7 @@ class Selection:
         left = list(numbers)
         for span in self.wide if spans is None else spans:
             scores = yield from read_scores(self.keys, span.field, left)
-            self.budget.spend(len(left))
+            self.budget.spend(len(left) * SCORE_WORK)
             left = [n for n, score in zip(left, scores, strict=True) if score is not None and _in(span, score)]
         return left
 
@@ -73,7 +73,7 @@ class Selection:
         yield from self.matches.load_all()
         yield from self._settle_edges()
         for span, members in self.wide.items():
-            if members <= _MEMBERS_FOR_A_SCORE * self.matches.count():
+            if members <= SCORE_WORK * self.matches.count():
                 members_of_span = yield from read_members(self.keys, span)
                 self.matches.keep(chunks_of(members_of_span))
             else:

@@ -13,7 +13,7 @@ from executions.query.cursor import Place, Sort
 from executions.query.plan import AnyOf, Bit, Bits, Span, Without
 from executions.registry.indexes import CHUNK, Matches, numbers_in
 from executions.registry.rounds import OVERLAP, Steps, zpiece
-from executions.registry.selection import SCORES_AT_ONCE, Selection, read_scores, score_bounds, score_key
+from executions.registry.selection import SCORE_WORK, SCORES_AT_ONCE, Selection, read_scores, score_bounds, score_key
 
 #: Chunks that the first window of a walk by number reads; each further one is four times as large.
 _FIRST_WINDOW = 8
@@ -22,10 +22,7 @@ _FIRST_WINDOW = 8
 _FIRST_STEP = 256
 
 #: With so few matches, asking for all their scores beats walking along the sorted set.
-_GATHER_FEW = 5000
-
-#: Walking past so many members costs as much as asking for one score.
-_STEPS_FOR_A_SCORE = 3
+_GATHER_FEW = 10_000
 
 #: With more matches than this their scores are not asked for all at once, however long the walk.
 _GATHER_MOST = 20_000
@@ -140,7 +137,7 @@ class NumberWalk:
         left = list(numbers)
         if self._lacking:
             scores = yield from read_scores(self._selection.keys, self._lacking, left)
-            self._selection.budget.spend(len(left))
+            self._selection.budget.spend(len(left) * SCORE_WORK)
             left = [number for number, score in zip(left, scores, strict=True) if score is None]
         return (yield from self._selection.within(left))
 
@@ -213,7 +210,7 @@ class ScoreWalk:
             return False
         yield from self._matches.load_all()
         count = self._matches.count()
-        if count > _GATHER_FEW and (count * _STEPS_FOR_A_SCORE > self._walked or count > _GATHER_MOST):
+        if count > _GATHER_FEW and (count * SCORE_WORK > self._walked or count > _GATHER_MOST):
             return False
         yield from self._add([n for n in self._matches.numbers() if n not in self._seen])
         self._ended = True
@@ -222,7 +219,7 @@ class ScoreWalk:
     def _add(self, numbers: list[int]) -> Steps[None]:
         """Put matches into their order behind what was found before; leave out what was moved away meanwhile."""
         scores = yield from read_scores(self._selection.keys, self._field, numbers)
-        self._selection.budget.spend(len(numbers))
+        self._selection.budget.spend(len(numbers) * SCORE_WORK)
         low, high = float(self._low), float(self._high)
         found = [
             (n, int(score))
