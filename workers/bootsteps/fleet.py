@@ -17,6 +17,7 @@ from celery.worker import state
 
 from executions import capture
 from executions.celery.control import install_revoke
+from executions.celery.followers import release_followers
 from executions.celery.losses import settle_loss
 from executions.celery.site import Place, Site, site_of
 from executions.clock import SYSTEM_CLOCK
@@ -26,8 +27,10 @@ from executions.ids import new_id
 from executions.registry.workers import StopCommand, read_command
 from executions.slots import Seen, Slots, Stop, token_of
 from executions.telemetry import log
+from executions.version import VERSION
 from workers.bootsteps.resets import Resets
 from workers.bootsteps.stops import Stopper
+from workers.bootsteps.upkeep import UpkeepThread
 from workers.pools import install_soft_signal, pool_for
 from workers.processes import Watched
 
@@ -50,6 +53,7 @@ class Fleet(bootsteps.StartStopStep):
     def __init__(self, parent: Any, **options: Any) -> None:
         self.site = site_of(parent.app)
         self.thread: FleetThread | None = None
+        self.upkeep: UpkeepThread | None = None
         if self.site is None:
             self.enabled = False
             return
@@ -81,8 +85,12 @@ class Fleet(bootsteps.StartStopStep):
             install_soft_signal(self.site.place)
         self.thread = FleetThread(self.site, self.site.place, parent)
         self.thread.start()
+        self.upkeep = UpkeepThread(self.site, lambda: self.thread.term if self.thread else "")
+        self.upkeep.start()
 
     def stop(self, parent: Any) -> None:
+        if self.upkeep is not None:
+            self.upkeep.leave()
         if self.thread is not None:
             self.thread.leave()
 
@@ -113,7 +121,10 @@ class FleetThread(threading.Thread):
         self._leaving.set()
         self.join(timeout=5.0)
         try:
-            self._site.workers.resign(self.term)
+            if self._place.slots.seen():
+                self._site.workers.give_up(self.term)
+            else:
+                self._site.workers.resign(self.term)
         except ExecutionsError:
             log(logger, "registry.unreachable", while_doing="resign")
 
@@ -147,6 +158,7 @@ class FleetThread(threading.Thread):
 
     def _facts(self) -> dict[str, Any]:
         return {
+            "version": VERSION,
             "pid": os.getpid(),
             "pool": self._place.pool,
             "concurrency": getattr(self._worker, "concurrency", None),
@@ -166,10 +178,18 @@ class FleetThread(threading.Thread):
         if command["do"] == "stop" and command["worker"] == self._place.worker:
             stop = StopCommand(command["id"], command["attempt"], command["mode"], command["grace_s"])
             self._stopper.ask(stop, SYSTEM_CLOCK.monotonic())
+        elif command["do"] == "cancelled":
+            self._release(command["id"])
         elif command["do"] == "services":
             self._site.services.forget(command["name"])
             if command.get("answer"):
                 self._site.services.answer(command["answer"], self._place.worker)
+
+    def _release(self, execution_id: str) -> None:
+        """An execution whose message waits here for its time was cancelled: nobody must wait for it any longer."""
+        request = state.requests.get(execution_id)
+        if request is not None:
+            release_followers(request.task.backend, request._context)
 
     def _look(self) -> None:
         self._stopper.tick(SYSTEM_CLOCK.monotonic())
@@ -188,6 +208,13 @@ class FleetThread(threading.Thread):
         self._place.slots.leave(seen.index)
         if request is not None:
             settle_loss(self._site, request)
+        self._replace_child()
+
+    def _replace_child(self) -> None:
+        """Have the pool start a new child now; by itself it looks only every five seconds."""
+        hub, maintain = getattr(self._worker, "hub", None), getattr(self._worker.pool, "maintain_pool", None)
+        if hub is not None and maintain is not None:
+            hub.call_soon(maintain)
 
     def _request_of(self, token: int) -> Any:
         for request in list(state.active_requests) + list(state.reserved_requests):
