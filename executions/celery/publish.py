@@ -11,6 +11,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 from celery.app.amqp import AMQP
@@ -49,9 +50,13 @@ class RecordingAMQP(AMQP):
 
     Connection = BrokerConnection
 
+    @cached_property
+    def send_unrecorded(self) -> Callable[..., Any]:
+        """Celery's own way out."""
+        return super()._create_task_sender()
+
     def _create_task_sender(self) -> Callable[..., Any]:
-        send = super()._create_task_sender()
-        self.send_unrecorded = send
+        send = self.send_unrecorded
         site = site_of(self.app)
         assert site is not None
 

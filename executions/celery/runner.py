@@ -32,7 +32,7 @@ from executions.celery.publish import Outgoing
 from executions.celery.reporter import RegistryReporter
 from executions.celery.site import Place, Site, site_of
 from executions.dispatch import HEADER
-from executions.errors import Conflict, ExecutionFailed, Reset, TimedOut
+from executions.errors import Conflict, ExecutionFailed, ExecutionsError, Reset, TimedOut
 from executions.flusher import flusher_every
 from executions.policy import NO_POLICY, Policy, after_error, after_reset, write_reset
 from executions.policy import Retry as RetryDecision
@@ -304,8 +304,22 @@ def _surround(attempt: Attempt, original: Callable[..., Any] | None, args: Any, 
 
 
 def _leave_service(attempt: Attempt) -> None:
-    if attempt.permit is not None and attempt.permit.ticket:
-        parking.release(attempt.site, attempt.task.service, attempt.permit.ticket)
+    if attempt.permit is None or attempt.request.is_eager:
+        return
+    ticket, service = attempt.permit.ticket, attempt.task.service
+    if not ticket and _is_limited(attempt.site, service):
+        # It started before there was a limit, and counts since.
+        ticket = f"{attempt.request.id}/{attempt.started.attempt}"
+    if ticket:
+        parking.release(attempt.site, service, ticket)
+
+
+def _is_limited(site: Site, service: str) -> bool:
+    try:
+        state = site.services.state(service)
+    except ExecutionsError:
+        return False
+    return state is not None and state.settings.concurrency is not None
 
 
 def _call(attempt: Attempt, original: Callable[..., Any] | None, args: Any, kwargs: Any) -> Any:

@@ -117,9 +117,10 @@ class Watcher:
                     closed.wait(_TICK_S / 20)
                     continue
                 message = subscription.get_message(timeout=_TICK_S)
-            except (RedisError, OSError, ValueError, AttributeError):
-                closed.wait(_TICK_S)
-                self._resubscribe()
+            except (RedisError, OSError, ValueError, AttributeError, TypeError):
+                # The last two come from a connection that is closed while it is read.
+                if not closed.wait(_TICK_S):
+                    self._resubscribe()
                 continue
             if message is not None:
                 self._fire(message)
