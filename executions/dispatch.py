@@ -23,6 +23,10 @@ HEADER = "executions"
 DEFAULT_QUEUE = "celery"
 
 
+#: Seconds that a look at the broker may take.
+BROKER_PATIENCE_S = 5.0
+
+
 @dataclass(frozen=True, kw_only=True)
 class Envelope:
     """A message to be sent."""
@@ -78,6 +82,16 @@ class Dispatcher:
             with producer.batch() as batch:
                 for envelope in envelopes:
                     self.publish(envelope, batch)
+
+    def reach(self) -> str:
+        """Open a connection to the broker and give its address without the password; raises `Unavailable`."""
+        with self.app.connection_for_write() as connection:
+            address = str(connection.as_uri())
+            try:
+                connection.ensure_connection(max_retries=1, interval_start=0, timeout=BROKER_PATIENCE_S)
+            except (*connection_errors(self.app), ImportError) as error:
+                raise Unavailable(f"the broker at {address} cannot be reached: {error}") from error
+        return address
 
     def depth(self, queue: str) -> int:
         """Tell how many messages wait in a queue; 0 where there is no such queue."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -45,6 +47,18 @@ class Place:
     own_slot: int | None = None
     #: What runs in this process, by slot.
     running: dict[int, Running] = field(default_factory=dict)
+    #: Held by whoever raises an exception in running code, and by code that is about to be left.
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def quieten(self, running: Running) -> None:
+        """Have nothing raised any more in what ran; take back what was raised and has not arrived."""
+        with self.lock:
+            self.running.pop(running.slot, None)
+            if self.pool == "threads":
+                _set_async_exc(ctypes.c_ulong(threading.get_ident()), None)
+
+
+_set_async_exc = ctypes.pythonapi.PyThreadState_SetAsyncExc
 
 
 class Site(Parts):
@@ -139,3 +153,16 @@ def os_has_url() -> bool:
 def site_of(app: Celery) -> Site | None:
     """Give the site of an installed app."""
     return getattr(app, "_executions_site", None)
+
+
+def client_of(app: Celery, url: str | None = None, **settings: Any) -> Client:
+    """Give the client of an app and install nothing: its own, or one for where its broker is.
+
+    With a `url` or other settings, it is one for that registry that sends through the app.
+    """
+    changed = {name: value for name, value in settings.items() if value is not None}
+    site = site_of(app)
+    if site is None or url or changed:
+        site = Site(app, url or (site.registry_url if site else None))
+        site.settings = replace(site.settings, **changed)
+    return site.client

@@ -75,21 +75,29 @@ class Executions:
             act=lambda execution: self._verbs.terminate(execution.id, cause=cause, force=force, grace=grace),
         )
 
-    def terminate_tree(self, root_id: str, *, cause: str = "", force: bool = False) -> BulkReport:
-        """Stop an execution and everything it started, directly or not."""
-        report = self._each(
+    def terminate_tree(
+        self, root_id: str, *, cause: str = "", force: bool = False, dry_run: bool = False
+    ) -> BulkReport:
+        """Stop an execution and everything it started, directly or not; with `dry_run`, only count them."""
+        root = self._queries.get(root_id)
+        # The root first, so that it starts nothing more; it is not listed under itself.
+        own = self._on_each(
+            [root],
+            dry_run,
+            wanted=lambda execution: not execution.is_done,
+            act=lambda execution: self._verbs.terminate(execution.id, cause=cause, force=force),
+        )
+        below = self._each(
             f'root:"{root_id}"',
-            False,
+            dry_run,
             wanted=lambda execution: not execution.is_done,
             act=lambda execution: self._verbs.terminate(
-                execution.id,
-                cause=cause,
-                force=force,
-                reason=Reason.CANCELLED if execution.id == root_id else Reason.PARENT,
+                execution.id, cause=cause, force=force, reason=Reason.PARENT
             ),
         )
-        self._queries.get(root_id)
-        return report
+        return BulkReport(
+            own.matched + below.matched, own.done + below.done, own.skipped + below.skipped, dry_run
+        )
 
     def rerun(self, query: str, *, dry_run: bool = False) -> BulkReport:
         """Run all that match and have ended once more; with `dry_run`, only count them."""
@@ -101,8 +109,13 @@ class Executions:
         )
 
     def _each(self, query: str, dry_run: bool, *, wanted: Any, act: Any) -> BulkReport:
+        return self._on_each(list(self._queries.iterate(query)), dry_run, wanted=wanted, act=act)
+
+    def _on_each(
+        self, executions: Sequence[Execution], dry_run: bool, *, wanted: Any, act: Any
+    ) -> BulkReport:
         matched = done = 0
-        for execution in list(self._queries.iterate(query)):
+        for execution in executions:
             matched += 1
             if not wanted(execution):
                 continue

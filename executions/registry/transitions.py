@@ -117,6 +117,9 @@ class StopFirst:
 class Cancelled:
     """The execution was waiting and is terminated."""
 
+    #: Whether its message carries what others wait for: a chain's next step, a chord's body.
+    has_followers: bool = False
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -298,7 +301,7 @@ class Transitions:
             (execution_id, principal, cause, json.dumps(request), self._life_s, REVOKED_RESULT, reason.value),
         )
         if reply[0] == b"terminated":
-            return Cancelled()
+            return Cancelled(bool(reply[1]))
         if reply[0] == b"asked":
             return Asked(reply[1].decode(), int(reply[2]))
         return Missing() if reply[0] == b"missing" else _found(reply)
@@ -363,6 +366,18 @@ class Transitions:
             self._space.client,
             self._space.keys(execution_id).of_transition(execution_id, 1),
             (execution_id, reason.value, message, "1" if publish else "", "" if attempt is None else attempt),
+        )
+        return _opened(reply)
+
+    @translated
+    def supply(
+        self, execution_id: str, *, coming: Sequence[Any], function: str, message: str = ""
+    ) -> Opened | Found | Missing:
+        """Give a waiting execution the message that it waited for."""
+        reply = scripts.SUPPLY(
+            self._space.client,
+            self._space.keys(execution_id).of_transition(execution_id, 1),
+            (execution_id, message, len(coming), *coming, function),
         )
         return _opened(reply)
 
