@@ -33,9 +33,7 @@ CALL_OPTIONS = FUNCTION_OPTIONS | {"execution_name", "properties", "principal", 
 
 #: Celery's own machinery, which nobody asked for by name. Its other built-in tasks (`map`, `starmap`,
 #: `accumulate`, ...) have results that somebody waits for, so they are executions like any other.
-MACHINERY = frozenset(
-    {"celery.backend_cleanup", "celery.chain", "celery.chord", "celery.chord_unlock", "celery.group"}
-)
+MACHINERY = frozenset({"celery.backend_cleanup", "celery.chain", "celery.chord", "celery.chord_unlock", "celery.group"})
 
 #: Headers that a message gets anew when it is published again, so they need not be kept.
 _DERIVED = frozenset(
@@ -249,6 +247,24 @@ class Outgoing:
             self.body = ((), {}, self.body[2])
         self.headers[HEADER] = mark
         return self.body, self.options
+
+
+def record_received(site: Site, task: Any, request: Any) -> None:
+    """Record an execution whose sender knows nothing of us, or which runs eagerly and was never sent."""
+    headers = {
+        "id": request.id, "retries": 0, "eta": None, "expires": request.expires,
+        "parent_id": request.parent_id, "root_id": request.root_id,
+    }  # fmt: skip
+    embed = {
+        "callbacks": request.callbacks,
+        "errbacks": request.errbacks,
+        "chain": request.chain,
+        "chord": request.chord,
+    }
+    body = (request.args or (), request.kwargs or {}, embed)
+    queue = (request.delivery_info or {}).get("routing_key")
+    outgoing = Outgoing(site, task.name, {}, body, headers, {"routing_key": queue})
+    site.transitions.submit(outgoing._submission())
 
 
 def call_policy(given: Mapping[str, Any]) -> dict[str, Any]:
