@@ -89,7 +89,7 @@ class Recording:
         if not self._record_failure(task_id, exc, request):
             return
         if request is not None:
-            fail_followers(self.site, request, self.encode_error(exc), f"{task_id} failed before it")
+            fail_followers(self.site, task_id, request, self.encode_error(exc), f"{task_id} failed before it")
         super().mark_as_failure(  # type: ignore[misc]
             task_id, exc, traceback, request, store_result, call_errbacks, state
         )
@@ -298,7 +298,7 @@ class RegistryBackend(Recording, RedisBackend):
     def meta_of_channel(self, channel: Any) -> dict[str, Any]:
         """Give the result behind a channel's name."""
         text = channel.decode() if isinstance(channel, bytes) else channel
-        return self._get_task_meta_for(text.split(":x:", 1)[1])
+        return self._get_task_meta_for(keys.execution_of(text))
 
     def decode_result(self, payload: Any) -> Any:
         """Read what a transition published; a large result is fetched from the payload store."""

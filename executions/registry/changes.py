@@ -118,9 +118,9 @@ class Watcher:
                     continue
                 message = subscription.get_message(timeout=_TICK_S)
             except (RedisError, OSError, ValueError, AttributeError, TypeError):
-                # The last two come from a connection that is closed while it is read.
-                if not closed.wait(_TICK_S):
-                    self._resubscribe()
+                # The last three: `close()` took the connection away while this thread was reading from it.
+                closed.wait(_TICK_S)
+                self._resubscribe()
                 continue
             if message is not None:
                 self._fire(message)
