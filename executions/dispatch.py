@@ -92,7 +92,7 @@ class Dispatcher:
             address = str(connection.as_uri())
             try:
                 connection.ensure_connection(max_retries=1, interval_start=0, timeout=BROKER_PATIENCE_S)
-            except (*self._errors, ImportError) as error:
+            except self._errors as error:
                 raise Unavailable(f"the broker at {address} cannot be reached: {error}") from error
         return address
 
@@ -110,7 +110,8 @@ class Dispatcher:
     def _errors(self) -> tuple[type[Exception], ...]:
         """What the broker's driver raises where a queue, or the broker itself, is not there."""
         connection = self.app.connection_for_read()
-        return (OperationalError, *connection.channel_errors, *connection.connection_errors)
+        # A transport whose driver is not installed says so only when it is used.
+        return (OperationalError, ImportError, *connection.channel_errors, *connection.connection_errors)
 
     @translated
     def republish(self, space: Space, execution_id: str) -> bool:
