@@ -89,7 +89,9 @@ class Dispatcher:
             address = str(connection.as_uri())
             try:
                 connection.ensure_connection(max_retries=1, interval_start=0, timeout=BROKER_PATIENCE_S)
-            except (*connection_errors(self.app), ImportError) as error:
+            except ImportError as error:  # the transport of this URL is not installed
+                raise Unavailable(f"the broker at {address} cannot be reached: {error}") from error
+            except connection_errors(self.app) as error:
                 raise Unavailable(f"the broker at {address} cannot be reached: {error}") from error
         return address
 

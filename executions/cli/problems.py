@@ -72,6 +72,8 @@ def told(ctx: click.Context) -> Iterator[None]:
     except click.UsageError as error:
         raise misuse(error) from error
     except (KeyboardInterrupt, click.Abort):
+        if sys.stderr.isatty():
+            click.echo(err=True)  # the shell's prompt begins on a line of its own
         raise click.exceptions.Exit(INTERRUPTED) from None
     except BrokenPipeError:
         _forget_stdout()
@@ -126,13 +128,18 @@ def _with_advice(error: errors.ExecutionsError, ctx: click.Context) -> str:
 
 def _advice(error: errors.ExecutionsError, program: str) -> str:
     """Say what to do about an error whose message does not say it itself."""
+    text = str(error)
     match error:
-        case errors.Unavailable() if "password" in str(error):
+        case errors.Unavailable() if "password" in text:
             return "check the user and password in --url or EXECUTIONS_URL (redis://USER:PASSWORD@HOST:PORT/0)"
-        case errors.Unavailable():
+        case errors.Unavailable() if "broker" in text:
+            return "start it, or name yours by EXECUTIONS_BROKER"
+        case errors.Unavailable() if "cannot be reached" in text:
             return "start one with `executions up`, or name yours with --url or EXECUTIONS_URL"
-        case errors.NotFound():
-            return f"`{program} ls` shows what there is"
+        case errors.NotFound() if text.startswith("no service"):
+            return f"`{program} services` shows those there are"
+        case errors.NotFound() if text.startswith("no execution"):
+            return f"`{program} ls` shows those there are"
         case _:
             return ""
 

@@ -58,11 +58,11 @@ def read_server(space: Space) -> ServerHealth:
     """Ask the server."""
     client = space.client
     client.ping()  # the connection is made before the clock is looked at
-    info: dict[str, Any] = client.info("everything")  # type: ignore[assignment]
+    info: dict[str, Any] = client.info("everything")
     before = SYSTEM_CLOCK.now()
-    seconds, micros = client.time()  # type: ignore[misc]
+    seconds, micros = client.time()
     after = SYSTEM_CLOCK.now()
-    written, shards = client.hmget(keys.schema(space.namespace), "format", "shards")  # type: ignore[misc]
+    written, shards = client.hmget(keys.schema(space.namespace), "format", "shards")
     valkey = info.get("valkey_version")
     return ServerHealth(
         kind="valkey" if valkey else str(info.get("server_name", "redis")),
@@ -83,12 +83,12 @@ def read_server(space: Space) -> ServerHealth:
 def read_leftovers(space: Space, shards: int) -> Leftovers:
     """Find executions that wait for a worker, and not on purpose, for longer than `LEFTOVER_S`."""
     client = space.client
-    seconds, _ = client.time()  # type: ignore[misc]
+    seconds, _ = client.time()
     before_us = (seconds - LEFTOVER_S) * 1_000_000
     count, oldest, more = 0, 0.0, False
     for shard in range(shards):
         owned = keys.shard_keys(space.namespace, shard)
-        entries: list[tuple[bytes, float]] = client.zrangebyscore(  # type: ignore[assignment]
+        entries: list[tuple[bytes, float]] = client.zrangebyscore(
             owned.outbox, "-inf", before_us, start=0, num=LEFTOVERS_READ, withscores=True
         )
         more = more or len(entries) == LEFTOVERS_READ
