@@ -19,6 +19,10 @@ TIMEOUT_MESSAGE = "Execution stopped due to runner timeout"
 RESET_MESSAGE = "Execution stopped due to a reset of its service"
 
 
+class ForcedStop(BaseException):
+    """Ends a function that went on after `Terminated` or `TimedOut`; `except Exception` does not hold it."""
+
+
 class Reporter(Protocol):
     """Where the helpers' words go; the registry, in a worker."""
 

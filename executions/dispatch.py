@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from celery import Celery
@@ -64,8 +65,10 @@ class Dispatcher:
         """Send one message."""
         message, options = _message(self.app, envelope)
         amqp = self.app.amqp
-        # An installed app has a recorded way out; this message is recorded already.
-        send = getattr(amqp, "send_unrecorded", None) or amqp.send_task_message
+        # An installed app has a recorded way out, made at the first look at it, and keeps the plain one beside it.
+        # This message is recorded already.
+        recorded = amqp.send_task_message
+        send = getattr(amqp, "send_unrecorded", recorded)
         try:
             with self.app.producer_or_acquire(producer) as held:
                 send(held, envelope.function, message, **options)
@@ -89,9 +92,7 @@ class Dispatcher:
             address = str(connection.as_uri())
             try:
                 connection.ensure_connection(max_retries=1, interval_start=0, timeout=BROKER_PATIENCE_S)
-            except ImportError as error:  # the transport of this URL is not installed
-                raise Unavailable(f"the broker at {address} cannot be reached: {error}") from error
-            except connection_errors(self.app) as error:
+            except (*self._errors, ImportError) as error:
                 raise Unavailable(f"the broker at {address} cannot be reached: {error}") from error
         return address
 
@@ -102,8 +103,14 @@ class Dispatcher:
             with self.app.connection_for_read() as connection:
                 found = connection.default_channel.queue_declare(queue=name, passive=True)
                 return int(found.message_count)
-        except connection_errors(self.app):
+        except self._errors:
             return 0
+
+    @cached_property
+    def _errors(self) -> tuple[type[Exception], ...]:
+        """What the broker's driver raises where a queue, or the broker itself, is not there."""
+        connection = self.app.connection_for_read()
+        return (OperationalError, *connection.channel_errors, *connection.connection_errors)
 
     @translated
     def republish(self, space: Space, execution_id: str) -> bool:
@@ -114,12 +121,6 @@ class Dispatcher:
             return False
         self.publish(envelope_of(execution_id, text))
         return True
-
-
-def connection_errors(app: Celery) -> tuple[type[Exception], ...]:
-    """Give what a broker's driver raises where a queue, or the broker itself, is not there."""
-    connection = app.connection_for_read()
-    return (OperationalError, *connection.channel_errors, *connection.connection_errors)
 
 
 #: A client that waits for a broker must not wait for ever.

@@ -11,21 +11,19 @@
 from __future__ import annotations
 
 import ctypes
+import importlib
 import os
 import signal
 import threading
 from typing import Any, Protocol
 
 from executions.celery.site import Place
+from executions.context import ForcedStop, Running
 from executions.slots import Seen, Stop
 from workers.processes import kill_tree
 
 #: Not used by Celery, billiard or Python; its handler raises only if the slot names the running execution.
 SOFT_SIGNAL = signal.SIGRTMIN + 1
-
-
-class ForcedStop(BaseException):
-    """Ends a function that went on after `Terminated` or `TimedOut`; `except Exception` does not hold it."""
 
 
 class Pool(Protocol):
@@ -81,9 +79,13 @@ class InProcessPool:
         if running.extra.get("cancel") is not None:
             self.wake(seen)
             return True
-        return self._raise_in(running, seen, kind, again)
+        # Made before the lock is taken: its message is read from the registry.
+        error = ForcedStop() if again else running.stop_error(kind)
+        with self._place.lock:
+            # Once the function is left, nothing may be raised there: the next one may run already.
+            return self._place.running.get(seen.index) is not running or self._raise_in(running, seen, error)
 
-    def _raise_in(self, running: Any, seen: Seen, kind: Stop, again: bool) -> bool:
+    def _raise_in(self, running: Running, seen: Seen, error: BaseException) -> bool:
         raise NotImplementedError
 
     def kill(self, seen: Seen) -> bool:
@@ -93,32 +95,37 @@ class InProcessPool:
 class ThreadsPool(InProcessPool):
     """Threads: an exception reaches them at their next Python instruction, a blocking call is not left."""
 
-    def _raise_in(self, running: Any, seen: Seen, kind: Stop, again: bool) -> bool:
-        error = ForcedStop if again else type(running.stop_error(kind))
-        reached = ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(seen.thread), ctypes.py_object(error))
-        return reached == 1
+    def _raise_in(self, running: Running, seen: Seen, error: BaseException) -> bool:
+        thread, kind = ctypes.c_ulong(seen.thread), ctypes.py_object(type(error))
+        return ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, kind) == 1
 
 
 class SoloPool(InProcessPool):
     """The main thread: a signal reaches it in blocking calls as well."""
 
-    def _raise_in(self, running: Any, seen: Seen, kind: Stop, again: bool) -> bool:
+    def interrupt(self, seen: Seen, kind: Stop, again: bool) -> bool:
+        # The handler makes the exception, and asks whether it is still meant.
         main = threading.main_thread().ident
-        if main is None:
-            return False
-        signal.pthread_kill(main, SOFT_SIGNAL)
-        return True
+        if main is not None:
+            signal.pthread_kill(main, SOFT_SIGNAL)
+        return main is not None
 
 
 class GreenletPool(InProcessPool):
     """Greenlets: an exception reaches them where they wait."""
 
-    def _raise_in(self, running: Any, seen: Seen, kind: Stop, again: bool) -> bool:
-        kill = running.extra.get("kill_greenlet")
-        if kill is None:
+    def _raise_in(self, running: Running, seen: Seen, error: BaseException) -> bool:
+        greenlet = running.extra.get("greenlet")
+        if greenlet is None:
             return False
-        kill(ForcedStop() if again else running.stop_error(kind))
+        hub = importlib.import_module("gevent").get_hub()
+        hub.loop.run_callback(self._throw, greenlet, running, error)
         return True
+
+    def _throw(self, greenlet: Any, running: Running, error: BaseException) -> None:
+        # Asked once more at the last moment: it may have left the function by now.
+        if self._place.running.get(running.slot) is running and not greenlet.dead:
+            greenlet.throw(error)
 
 
 def pool_for(place: Place) -> Pool:

@@ -13,11 +13,21 @@ from typing import Any
 
 from celery import states
 from celery.backends.redis import RedisBackend, ResultConsumer
-from celery.exceptions import NotRegistered, Reject, SoftTimeLimitExceeded, TimeLimitExceeded, WorkerLostError
+from celery.exceptions import (
+    NotRegistered,
+    Reject,
+    SoftTimeLimitExceeded,
+    TaskRevokedError,
+    TimeLimitExceeded,
+    WorkerLostError,
+)
+from celery.utils.serialization import UnpickleableExceptionWrapper
 from kombu.exceptions import EncodeError
 
 from executions import codec
 from executions.celery import endings
+from executions.celery.failure import describe
+from executions.celery.followers import fail_followers, record_body, release_chain, upstream_ending
 from executions.celery.runner import ATTEMPT, Attempt
 from executions.celery.site import Site, site_of
 from executions.dispatch import HEADER
@@ -78,6 +88,8 @@ class Recording:
     ) -> None:
         if not self._record_failure(task_id, exc, request):
             return
+        if request is not None:
+            fail_followers(self.site, request, self.encode_error(exc), f"{task_id} failed before it")
         super().mark_as_failure(  # type: ignore[misc]
             task_id, exc, traceback, request, store_result, call_errbacks, state
         )
@@ -92,6 +104,18 @@ class Recording:
     ) -> None:
         self._record_stop(task_id, reason, request)
         super().mark_as_revoked(task_id, reason, request, store_result, state)  # type: ignore[misc]
+        if request is not None:
+            release_chain(self.site, self, request, TaskRevokedError(reason))
+
+    def chord_error_from_stack(self, callback: Any, exc: Any = None) -> Any:
+        """A chord's member failed: its body never runs, and has a record that says so."""
+        record_body(self.site, callback)
+        return super().chord_error_from_stack(callback, exc)  # type: ignore[misc]
+
+    @staticmethod
+    def encode_error(exc: BaseException) -> str:
+        """Write an error as the record keeps it."""
+        return describe(exc)[0]
 
     def _record_success(self, task_id: str, result: Any, request: Any, store_result: bool) -> Any:
         attempt: Attempt | None = getattr(request, ATTEMPT, None)
@@ -112,7 +136,10 @@ class Recording:
     def _record_failure(self, task_id: str, exc: BaseException, request: Any) -> bool:
         """Record an error; False where the execution has ended already, so that nothing is signalled twice."""
         attempt: Attempt | None = getattr(request, ATTEMPT, None)
-        reason = reason_of(exc)
+        if isinstance(exc, UnpickleableExceptionWrapper) and attempt is not None and attempt.error is not None:
+            exc, attempt.error = attempt.error, None
+        # Nobody's request: the body of a chord, failed by its members.
+        reason = reason_of(exc) if request is not None else Reason.UPSTREAM
         kind = "system" if reason is Reason.WORKER_LOST else "user"
         ending = endings.failure(exc, reason, attempt.close() if attempt else [], kind=kind)
         outcome = self._end(task_id, attempt_of(request), ending)
@@ -143,7 +170,8 @@ def _may_settle(outcome: Any, attempt: int | None, ending: Ending) -> bool:
     """Whether an end is that of an execution that still waits: refused, revoked or failed before its start."""
     if not isinstance(outcome, Found) or outcome.status is not Status.PENDING or ending.status is Status.SUCCESS:
         return False
-    return attempt is None or attempt == outcome.attempt + 1
+    # Waiting: what it was replaced by could not be sent, so nothing will ever come.
+    return attempt is None or attempt == outcome.attempt + 1 or outcome.reason is Reason.WAITING
 
 
 def expired_ending() -> Ending:
@@ -221,20 +249,18 @@ class RegistryBackend(Recording, RedisBackend):
         self, task_id: str, result: Any, state: str, traceback: Any = None, request: Any = None, **kwargs: Any
     ) -> None:
         """Store what no transition has stored: custom states, and failures of tasks that never ran."""
-        if state in (states.STARTED, states.SUCCESS, states.RETRY, states.REVOKED) or hasattr(request, ATTEMPT):
+        if state in (states.STARTED, states.SUCCESS, states.RETRY, states.REVOKED):
             return
         if state == states.FAILURE:
-            self._fail_unstarted(task_id, result, request)
+            if not hasattr(request, ATTEMPT):
+                self._fail_unstarted(task_id, result, request)
             return
         text = codec.encode({"status": state, "result": result}, "meta")
         self.site.transitions.annotate(task_id, None, fields=("cs", text))
 
     def _fail_unstarted(self, task_id: str, encoded: Any, request: Any) -> None:
         written = codec.encode(encoded)
-        ending = Ending(
-            status=Status.FAILED, reason=Reason.UPSTREAM, message="a task before it failed", result=written,
-            fields=("er", written),
-        )  # fmt: skip
+        ending = upstream_ending(written, "a task before it failed")
         transitions = self.site.transitions
         if isinstance(transitions.settle(task_id, ending), Missing):
             name = getattr(request, "task", None) or "unknown"
@@ -272,7 +298,7 @@ class RegistryBackend(Recording, RedisBackend):
     def meta_of_channel(self, channel: Any) -> dict[str, Any]:
         """Give the result behind a channel's name."""
         text = channel.decode() if isinstance(channel, bytes) else channel
-        return self._get_task_meta_for(text.split(":x:", 1)[1])
+        return self._get_task_meta_for(keys.execution_of(text))
 
     def decode_result(self, payload: Any) -> Any:
         """Read what a transition published; a large result is fetched from the payload store."""

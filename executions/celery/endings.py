@@ -11,6 +11,7 @@ from celery.exceptions import Reject
 
 from executions import context
 from executions.celery.failure import describe
+from executions.celery.followers import release_followers
 from executions.celery.site import Site
 from executions.registry.transitions import (
     REVOKED_RESULT,
@@ -20,6 +21,7 @@ from executions.registry.transitions import (
     Opened,
     StopFirst,
 )
+from executions.slots import Stop
 from executions.states import Reason, Status
 from executions.telemetry import log
 
@@ -91,6 +93,19 @@ def ignored(attempt: Attempt) -> None:
     )
 
 
+def hand_on(attempt: Attempt, replaced_by: str) -> None:
+    """Close this attempt; the execution goes on when the last of those that replace it is sent."""
+    if attempt.request.is_eager:
+        return
+    outcome = attempt.site.transitions.retry(
+        attempt.request.id, attempt.started.attempt, reason=Reason.WAITING,
+        message=f"replaced by {replaced_by}", ended=error_in_hand(attempt),
+    )  # fmt: skip
+    if isinstance(outcome, StopFirst):
+        attempt.running.raise_stop(Stop.TERMINATE)
+    attempt.running.extra["handed_on"] = True
+
+
 def rejected(attempt: Attempt, error: Reject) -> None:
     """The function raised `Reject`: with requeue, it runs again; else the parent records the end."""
     if error.requeue:
@@ -102,7 +117,11 @@ def rerun(attempt: Attempt, error: BaseException, reason: Reason) -> None:
     ended = [*attempt.close(), *error_fields(error)]
     site, request = attempt.site, attempt.request
     outcome = site.transitions.retry(
-        request.id, attempt.started.attempt, reason=reason, message=str(error)[:1000], ended=ended
+        request.id,
+        attempt.started.attempt,
+        reason=reason,
+        message=json.loads(error_fields(error)[1])["message"][:1000],
+        ended=ended,
     )
     if isinstance(outcome, StopFirst):
         terminated(attempt)
@@ -126,9 +145,9 @@ def error_in_hand(attempt: Attempt) -> list[Any]:
     return [*attempt.close(), *(error_fields(error) if error is not None else ())]
 
 
-def error_fields(error: BaseException) -> list[Any]:
+def error_fields(error: BaseException, kind: str = "user") -> list[Any]:
     """Give an error as fields of the record."""
-    written, traceback = describe(error)
+    written, traceback = describe(error, kind=kind)
     return ["er", written, *(("tb", traceback) if traceback is not None else ())]
 
 
@@ -148,6 +167,7 @@ def announce_refused(task: Any, outcome: Any) -> None:
     cancelled = isinstance(outcome, Expired) or (isinstance(outcome, Found) and outcome.status is Status.TERMINATED)
     log(logger, "execution.refused", id=request.id, function=task.name, outcome=type(outcome).__name__)
     if cancelled:
+        release_followers(task.backend, request)
         expired = isinstance(outcome, Expired)
         _send_event(task, "task-revoked", request.id, terminated=False, signum=None, expired=expired)
 

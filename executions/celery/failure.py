@@ -26,7 +26,8 @@ _OWN = f"{__name__.split('.')[0]}/"
 
 def describe(error: BaseException, *, kind: str = "user", text: str | None = None) -> tuple[str, str | None]:
     """Give an exception as the record's error (JSON) and its traceback."""
-    message = text if text is not None else _message(error)
+    # Half a character pair cannot be written anywhere.
+    message = (text if text is not None else _message(error)).encode(errors="backslashreplace").decode()
     traceback = error.__traceback__
     frame, function = _user_frame(traceback)
     name = type(error).__qualname__

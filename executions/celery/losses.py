@@ -13,8 +13,8 @@ from executions.celery.policies import policy_of
 from executions.celery.site import Site
 from executions.dispatch import HEADER
 from executions.errors import ExecutionsError, Reset, TimedOut
-from executions.policy import Retry, after_reset
-from executions.registry.transitions import Opened
+from executions.policy import DEFAULT_CRASH_CAP, Retry, after_reset
+from executions.registry.transitions import Opened, StopFirst
 from executions.slots import Stop
 from executions.states import Reason
 from executions.telemetry import log
@@ -28,25 +28,61 @@ def settle_loss(site: Site, request: Any) -> None:
     May be called twice, from the thread that saw the child end and from Celery's own notice: the second
     finds the attempt closed.
     """
-    attempt = (request.request_dict.get(HEADER) or {}).get("attempt") or 1
+    if request.settled or request._already_revoked or request._already_cancelled:
+        return
+    attempt = attempt_number(request)
     try:
-        if request.killed is Stop.TERMINATE:
-            site.transitions.finish(request.id, attempt, endings.stopped([]))
-            request.settled = "terminated"
-            return
-        error = loss_of(site, request)
-        policy = policy_of(site, request.id)
-        if policy is not None and isinstance(after_reset(policy, attempt), Retry):
-            ended = endings.error_fields(error)
-            outcome = site.transitions.retry(request.id, attempt, reason=Reason.RERUN, message=str(error), ended=ended)
-            if isinstance(outcome, Opened):
-                site.dispatcher.republish(site.space, request.id)
-                request.settled = "rerun"
-                log(logger, "execution.rescued", id=request.id, attempt=attempt, why=error)
+        request.settled = _settle(site, request, attempt)
     except ExecutionsError:
         log(logger, "execution.unrecorded", id=request.id, attempt=attempt, exc_info=True)
     finally:
         _leave_service(site, request, attempt)
+
+
+def _settle(site: Site, request: Any, attempt: int) -> str:
+    backend, options = request.task.backend, {"request": request._context, "store_result": request.store_errors}
+    if request.killed is Stop.TERMINATE:
+        backend.mark_as_revoked(request.id, "terminated", **options)
+        return "terminated"
+    error = loss_of(site, request)
+    if _runs_again(site, request, attempt):
+        ended = endings.error_fields(error, kind="system")
+        outcome = site.transitions.retry(request.id, attempt, reason=Reason.RERUN, message=str(error), ended=ended)
+        if isinstance(outcome, StopFirst):
+            backend.mark_as_revoked(request.id, "terminated", **options)
+            return "terminated"
+        if isinstance(outcome, Opened):
+            site.dispatcher.republish(site.space, request.id)
+            log(logger, "execution.rescued", id=request.id, attempt=attempt, why=error)
+            return "rerun"
+    if request.killed is Stop.NONE and getattr(request.task, "retry_on_worker_lost", False):
+        return ""  # Celery sends it again itself
+    backend.mark_as_failure(request.id, error, **options)
+    return "failed"
+
+
+def _runs_again(site: Site, request: Any, attempt: int) -> bool:
+    policy = policy_of(site, request.id)
+    if policy is not None and isinstance(after_reset(policy, attempt), Retry):
+        return True
+    # Celery's own word for it; without a bound there, but what kills each child would go on for ever.
+    wanted = request.killed is Stop.NONE and request.task.acks_late and request.task.reject_on_worker_lost
+    return bool(wanted and attempt < ((policy and policy.max_attempts) or DEFAULT_CRASH_CAP))
+
+
+def attempt_number(request: Any) -> int:
+    """Give the attempt that a request's message is for."""
+    return int((request.request_dict.get(HEADER) or {}).get("attempt") or 1)
+
+
+def resend(site: Site, request: Any, why: str) -> None:
+    """Close an attempt that Celery cancelled and send the execution out for the next one."""
+    try:
+        outcome = site.transitions.retry(request.id, attempt_number(request), message=why)
+        if isinstance(outcome, Opened):
+            site.dispatcher.republish(site.space, request.id)
+    except ExecutionsError:
+        log(logger, "execution.unrecorded", id=request.id, attempt=attempt_number(request), exc_info=True)
 
 
 def _leave_service(site: Site, request: Any, attempt: int) -> None:
@@ -58,6 +94,8 @@ def _leave_service(site: Site, request: Any, attempt: int) -> None:
 
 def loss_of(site: Site, request: Any) -> Exception:
     """Give the error that stands for the loss."""
+    if request.limit_s is not None:
+        return TimedOut(f"{context.TIMEOUT_MESSAGE}: time_limit of {request.limit_s:g} s (killed)")
     if request.killed is Stop.TIMEOUT:
         policy = policy_of(site, request.id)
         limit = policy.execution_timeout if policy else None

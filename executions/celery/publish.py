@@ -30,8 +30,9 @@ from executions.states import Reason, Status
 #: Options of a call, beside Celery's own.
 CALL_OPTIONS = FUNCTION_OPTIONS | {"execution_name", "properties", "principal", "reference"}
 
-#: Built-in tasks are Celery's own machinery, not executions.
-BUILT_IN_PREFIX = "celery."
+#: Celery's own machinery, which nobody asked for by name. Its other built-in tasks (`map`, `starmap`,
+#: `accumulate`, ...) have results that somebody waits for, so they are executions like any other.
+MACHINERY = frozenset({"celery.backend_cleanup", "celery.chain", "celery.chord", "celery.chord_unlock", "celery.group"})
 
 #: Headers that a message gets anew when it is published again, so they need not be kept.
 _DERIVED = frozenset(
@@ -57,7 +58,7 @@ class RecordingAMQP(AMQP):
 
         def send_recorded(producer: Any, name: str, message: Any, **options: Any) -> Any:
             given = {key: options.pop(key) for key in CALL_OPTIONS & options.keys()}
-            if name.startswith(BUILT_IN_PREFIX):
+            if name in MACHINERY:
                 return send(producer, name, message, **options)
             return send(RecordingProducer(producer, site, name, given), name, message, **options)
 
@@ -156,6 +157,11 @@ class Outgoing:
             outcome = transitions.retry(
                 self.id, found.attempt, message="sent again by Celery", coming=("re", submission.retries)
             )
+        elif found.reason is Reason.WAITING and self.headers.get("replaced_task_nesting"):
+            outcome = transitions.supply(
+                self.id, coming=next_message(submission), function=self.function,
+                message=f"{self.function} is what it waited for",
+            )  # fmt: skip
         elif found.status.is_terminal:
             outcome = transitions.rerun(
                 self.id, principal=self.site.settings.principal, message="sent again under the same id",

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from billiard.einfo import ExceptionInfo
+from billiard.einfo import ExceptionInfo, ExceptionWithTraceback
 from billiard.exceptions import Terminated as ChildTerminated
 from celery.exceptions import TimeLimitExceeded, WorkerLostError
 from celery.worker.request import Request
 from celery.worker.state import task_ready
 
-from executions.celery.losses import loss_of, settle_loss
+from executions.celery.losses import loss_of, resend, settle_loss
 from executions.celery.site import site_of
 from executions.slots import Stop
 
@@ -20,21 +20,24 @@ class ExecutionRequest(Request):
 
     #: Why the parent killed the child that ran this, if it did.
     killed: Stop = Stop.NONE
-    #: How the loss of its child was settled: `terminated` or `rerun`; nothing where Celery records a failure.
+    #: How the loss of its child was settled: `terminated`, `rerun` or `failed`.
     settled: str = ""
+    #: Celery's own time limit, if that is what was reached.
+    limit_s: float | None = None
 
     def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> Any:
         """A failure reported by the pool: of the function, or of the child that ran it."""
         exc = getattr(exc_info, "exception", None)
         # The pool hands over the exception itself, or wrapped with its traceback.
-        exc = getattr(exc, "exc", exc)
+        exc = exc.exc if isinstance(exc, ExceptionWithTraceback) else exc
         site = site_of(self.app)
         gone = isinstance(exc, WorkerLostError | SystemExit | ChildTerminated)
         if site is None or not (gone or self.settled or self.killed is not Stop.NONE):
             return super().on_failure(exc_info, send_failed_event, return_ok)
-        if not self.settled:
-            settle_loss(site, self)
-        if self.settled:
+        if self._already_revoked or self._already_cancelled:
+            return super().on_failure(exc_info, send_failed_event, return_ok)
+        settle_loss(site, self)
+        if self.settled in ("terminated", "rerun"):
             return self._leave()
         return super().on_failure(_info(loss_of(site, self)), send_failed_event, return_ok)
 
@@ -43,11 +46,19 @@ class ExecutionRequest(Request):
         site = site_of(self.app)
         if not soft and site is not None:
             self.killed = Stop.TIMEOUT
+            self.limit_s = timeout
             settle_loss(site, self)
-            if self.settled:
+            if self.settled in ("terminated", "rerun"):
                 self._leave()
                 return
         super().on_timeout(soft, timeout)
+
+    def _announce_cancelled(self, *args: Any, **kwargs: Any) -> None:
+        """The broker's connection was lost and Celery killed the child: the message that comes again is refused."""
+        super()._announce_cancelled(*args, **kwargs)
+        site = site_of(self.app)
+        if site is not None:
+            resend(site, self, "cancelled by Celery: the connection to the broker was lost")
 
     def _leave(self) -> None:
         """Nothing is left for Celery but to let go of the message."""

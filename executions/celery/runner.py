@@ -18,10 +18,12 @@ import contextvars
 import inspect
 import os
 import resource
+import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from celery.exceptions import Ignore, Reject, Retry, SoftTimeLimitExceeded
@@ -32,7 +34,7 @@ from executions.celery.publish import Outgoing
 from executions.celery.reporter import RegistryReporter
 from executions.celery.site import Place, Site, site_of
 from executions.dispatch import HEADER
-from executions.errors import Conflict, ExecutionFailed, Reset, TimedOut
+from executions.errors import Conflict, ExecutionFailed, Reset, Terminated, TimedOut
 from executions.flusher import flusher_every
 from executions.policy import NO_POLICY, Policy, after_error, after_reset, write_reset
 from executions.policy import Retry as RetryDecision
@@ -61,6 +63,9 @@ class Attempt:
     writer: Any
     cpu_before: float
     permit: Permit | None = None
+    pid: int = field(default_factory=os.getpid)
+    #: What the function raised, as it raised it.
+    error: BaseException | None = None
 
     @property
     def ignores_result(self) -> bool:
@@ -237,6 +242,9 @@ def _prepare(site: Site, task: Any, request: Any, started: Started, place: Place
     )
     running.explain = lambda kind: _explain(attempt, kind)
     running.extra["ended"] = lambda: endings.error_in_hand(attempt)
+    running.extra["hand_on"] = partial(endings.hand_on, attempt)
+    if place.pool == "gevent":
+        running.extra["greenlet"] = sys.modules["greenlet"].getcurrent()
     setattr(request, ATTEMPT, attempt)
     _limit(attempt, place)
     return attempt
@@ -288,19 +296,35 @@ def _surround(attempt: Attempt, original: Callable[..., Any] | None, args: Any, 
     capturing = capture.begin(attempt.writer)
     place.running[slot] = attempt.running
     try:
-        result = _call(attempt, original, args, kwargs)
+        try:
+            result = _call(attempt, original, args, kwargs)
+        finally:
+            _leave_function(attempt)
     except BaseException as error:
+        _leave_function(attempt)
         return _ended_by(attempt, error)
     finally:
         capture.end(capturing)
         context.leave(token)
-        place.running.pop(slot, None)
         _release(place, slot)
         _leave_service(attempt)
     if attempt.running.stopped:
         # It caught the stop and returned: it was stopped all the same.
         return _ended_by(attempt, attempt.running.stop_error(attempt.running.stopped))
     return result
+
+
+def _leave_function(attempt: Attempt) -> None:
+    """The user's code is left: from here on nothing is raised in this thread, not even what is on its way."""
+    if os.getpid() != attempt.pid:
+        # A copy that the function forked came back from it: the execution is the original's alone.
+        os._exit(0)
+    while True:
+        try:
+            attempt.site.here.quieten(attempt.running)
+            return
+        except (context.ForcedStop, Reset, Terminated, TimedOut, SoftTimeLimitExceeded):
+            continue
 
 
 def _leave_service(attempt: Attempt) -> None:
@@ -338,6 +362,7 @@ def _run_coroutine(attempt: Attempt, coroutine: Any) -> Any:
 def _ended_by(attempt: Attempt, error: BaseException) -> Any:
     """Decide what an exception means, have it recorded, and raise what Celery needs to see."""
     running = attempt.running
+    attempt.error = error
     if running.extra.get("handed_on"):
         # The next attempt is on its way: this one is closed already.
         raise error

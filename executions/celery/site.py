@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -45,6 +47,18 @@ class Place:
     own_slot: int | None = None
     #: What runs in this process, by slot.
     running: dict[int, Running] = field(default_factory=dict)
+    #: Held by whoever raises an exception in running code, and by code that is about to be left.
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def quieten(self, running: Running) -> None:
+        """Have nothing raised any more in what ran; take back what was raised and has not arrived."""
+        with self.lock:
+            self.running.pop(running.slot, None)
+            if self.pool == "threads":
+                _set_async_exc(ctypes.c_ulong(threading.get_ident()), None)
+
+
+_set_async_exc = ctypes.pythonapi.PyThreadState_SetAsyncExc
 
 
 class Site(Parts):

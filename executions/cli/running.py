@@ -65,9 +65,9 @@ def run(
 ) -> None:
     """Start one run of a function.
 
-    FUNCTION is the name that its workers know it by. ARGS are its positional arguments, each read as JSON, and
-    as text where it is none: 5 is a number, mnist is text, and so is '"5"'. Put -- in front of values that
-    begin with a dash.
+    FUNCTION is the name that its workers know it by. ARGS are its positional arguments, each read as JSON,
+    and as text where it is none: 5 is a number, mnist is text, and so is '"5"'. Put -- in front of values
+    that begin with a dash.
     """
     _check(logs, as_json)
     positional, keywords = values.merge_inputs(args, pairs, json_input)

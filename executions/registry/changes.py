@@ -119,7 +119,8 @@ class Watcher:
                     closed.wait(_TICK_S / 20)
                     continue
                 message = subscription.get_message(timeout=_TICK_S)
-            except (RedisError, OSError, ValueError, AttributeError):
+            except (RedisError, OSError, ValueError, AttributeError, TypeError):
+                # The last three: `close()` took the connection away while this thread was reading from it.
                 closed.wait(_TICK_S)
                 self._resubscribe()
                 continue

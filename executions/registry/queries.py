@@ -127,10 +127,11 @@ class Queries:
         begun = decode_cursor(cursor, tree, order, self._space.shards) if cursor else None
         now_us = begun.now_us if begun else self._now_us(tree)
         lanes = self._lanes(make_plan(tree, now_us), order, begun)
-        items, more = merge(self._space.client, lanes, limit)
-        after = Cursor(tuple(lane.next_place for lane in lanes), now_us)
+        items, places = merge(self._space.client, lanes, limit)
         bound = tuple(self._bind(execution) for execution in items)
-        return Page(bound, encode_cursor(after, tree, order) if more else None)
+        if places is None:
+            return Page(bound)
+        return Page(bound, encode_cursor(Cursor(tuple(places), now_us), tree, order))
 
     def iterate(
         self, query: str | Query | None = None, sort: str = "-created", batch: int = MAX_LIMIT

@@ -45,6 +45,11 @@ def _round(client: RedisClient, asked: dict[int, list[Ask]]) -> dict[int, list[A
     return {at: [next(answers) for _ in asks] for at, asks in asked.items()}
 
 
+def by_name(name: str, *args: Any) -> Ask:
+    """Ask with the pipeline's method of this name."""
+    return lambda pipeline: getattr(pipeline, name)(*args)
+
+
 def hget(key: str, field: str) -> Ask:
     return lambda pipeline: pipeline.hget(key, field)
 

@@ -18,8 +18,8 @@ SMALL_SPAN = 2000
 #: Members of a sorted set that one command asks for.
 SCORES_AT_ONCE = 2000
 
-#: Numbers around the ends of a range over `created` whose records have to tell: two marks' distance.
-_EDGE = 2 * CHUNK
+#: Numbers at the ends of a range over `created` whose records have to tell: the distance between two marks.
+_EDGE = CHUNK
 
 #: Most records that are looked at to count matches in fields without an index.
 CHECKED_AT_MOST = 10_000

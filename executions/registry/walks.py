@@ -41,6 +41,9 @@ _VALUELESS: dict[str, Bits] = {
     ),
 }
 
+#: A number whose text comes after that of every other.
+_LARGEST = 10**18 - 1
+
 #: A number, and its score where the sort has one.
 Candidate = tuple[int, int | None]
 
@@ -127,54 +130,48 @@ class ScoreWalk:
 
     def __init__(self, selection: Selection, sort: Sort, place: Place, span: Span | None) -> None:
         self._selection, self._matches = selection, selection.matches
-        self._key, self._field, self._span = score_key(selection.keys, sort.field), sort.field, span
+        self._key, self._field = score_key(selection.keys, sort.field), sort.field
         self._descending = sort.descending
         self._low, self._high = score_bounds(span)
         self._step = _FIRST_STEP
         self._walked = self._ties = 0
+        #: What was found and not yet given out; how far was read to find it; whether that was all.
         self._ahead: list[Candidate] = []
-        self._gathered = False
+        self._read = self.place = place
         self._ended = False
-        self.place = place
 
     @property
     def is_done(self) -> bool:
         return not self._ahead and self._ended
 
     def take(self, want: int) -> Steps[list[Candidate]]:
-        """Give as many candidates as wanted, or some more; fewer at the end and where the budget is spent."""
-        found: list[Candidate] = []
+        """Give as many candidates as wanted; fewer at the end and where the budget is spent."""
         budget = self._selection.budget
-        while len(found) < want and not self.is_done and not (budget.is_spent and not self._ahead):
-            if self._ahead:
-                size = want - len(found) if not self._selection.wide else _TESTED_AT_ONCE
-                batch, self._ahead = self._ahead[:size], self._ahead[size:]
-                found += yield from self._tested(batch)
-                self.place = Place(self.place.top, *batch[-1])
-            elif not (self._walked and (yield from self._gather())):
-                found += yield from self._walk_on()
+        while len(self._ahead) < want and not self._ended and not budget.is_spent:
+            if not (self._walked and (yield from self._gather())):
+                yield from self._walk_on()
+        found, self._ahead = self._ahead[:want], self._ahead[want:]
+        self.place = Place(self.place.top, *found[-1]) if self._ahead else self._read
         return found
 
-    def _walk_on(self) -> Steps[list[Candidate]]:
+    def _walk_on(self) -> Steps[None]:
         """Read the next piece of the sorted set."""
-        low, high = self._low, self._high
-        if self.place.score is not None:
-            low, high = (low, str(self.place.score)) if self._descending else (str(self.place.score), high)
+        low, high, at = self._low, self._high, self._read.score
+        if at is not None:
+            low, high = (low, str(at)) if self._descending else (str(at), high)
         (rows,) = yield [zrange(self._key, low, high, self._ties, self._step, descending=self._descending)]
         self._ended = len(rows) < self._step
         self._walked += len(rows)
         self._selection.budget.spend(len(rows))
         self._step = min(self._step * 2, SCORES_AT_ONCE)
         members = [(int(member), int(score)) for member, score in rows]
-        fresh = [candidate for candidate in members if self._is_after(candidate)]
-        if members:
-            # Members of one score that fill a whole piece are passed by counting them.
-            stuck = members[-1][1] == self.place.score
-            self._ties = self._ties + len(members) if stuck else 0
-        kept = yield from self._matching(fresh)
+        fresh = [candidate for candidate in members if self._is_fresh(candidate)]
+        # Members of one score that fill a whole piece are passed by counting them.
+        is_stuck = bool(members) and members[-1][1] == at
+        self._ties = self._ties + len(members) if is_stuck else 0
+        self._ahead += yield from self._matching(fresh)
         if fresh:
-            self.place = Place(self.place.top, *fresh[-1])
-        return kept
+            self._read = Place(self._read.top, *fresh[-1])
 
     def _matching(self, candidates: Sequence[Candidate]) -> Steps[list[Candidate]]:
         selection = self._selection
@@ -182,14 +179,12 @@ class ScoreWalk:
         if not selection.is_bare:
             yield from self._matches.load(sorted({number // CHUNK for number, _ in here}))
             here = [item for item in here if self._matches.holds(item[0])]
-        return (yield from self._tested(here))
+        return (yield from self._within(here))
 
     def _gather(self) -> Steps[bool]:
         """Ask for the scores of all matches where that is cheaper than to walk on."""
         selection = self._selection
-        if self._gathered or selection.is_bare:
-            return False
-        if selection.matches.cost > selection.budget.left:
+        if selection.is_bare or selection.matches.cost > selection.budget.left:
             return False
         yield from self._matches.load_all()
         count = self._matches.count()
@@ -200,18 +195,22 @@ class ScoreWalk:
         selection.budget.spend(count)
         found = [(n, int(score)) for n, score in zip(numbers, scores, strict=True) if score is not None]
         low, high = float(self._low), float(self._high)
-        found = [item for item in found if low <= item[1] <= high and self._is_after(item)]
+        found = [item for item in found if low <= item[1] <= high and self._is_fresh(item)]
         found.sort(key=_order, reverse=self._descending)
-        self._ahead = list(found)
-        self._gathered = self._ended = True
+        self._ahead += yield from self._within(found)
+        if found:
+            self._read = Place(self._read.top, *found[-1])
+        self._ended = True
         return True
 
-    def _tested(self, candidates: Sequence[Candidate]) -> Steps[list[Candidate]]:
+    def _within(self, candidates: Sequence[Candidate]) -> Steps[list[Candidate]]:
+        if not self._selection.wide:
+            return list(candidates)
         kept = set((yield from self._selection.within([number for number, _ in candidates])))
         return [item for item in candidates if item[0] in kept]
 
-    def _is_after(self, candidate: Candidate) -> bool:
-        number, score = self.place.number, self.place.score
+    def _is_fresh(self, candidate: Candidate) -> bool:
+        number, score = self._read.number, self._read.score
         if number is None or score is None:
             return True
         at, here = _order((number, score)), _order(candidate)
@@ -251,7 +250,7 @@ class SortedWalk:
             if found or not self._scored.is_done:
                 return found
             self._is_over = True
-            self._began = Place(self._top, self._top + 1 if self._sort.descending else -1)
+            self._began = beginning_of_rest(self._top, self._sort)
         if self._has_rest:
             self._rest = self._rest or self._begin_rest()
             found = yield from self._rest.take(want)
@@ -269,9 +268,33 @@ class SortedWalk:
 def begin_walk(selection: Selection, sort: Sort, place: Place) -> NumberWalk | SortedWalk:
     """Begin, or take up, the walk for a sort."""
     if sort.field == "created":
+        if sort.descending and place.number is None:
+            place = beginning_of_rest(place.top, sort)
         return NumberWalk(selection, selection.matches, place, descending=sort.descending)
     span = next((span for span in selection.plan.spans if span.field == sort.field), None)
     return SortedWalk(selection, sort, place, span)
+
+
+def beginning_of_rest(top: int, sort: Sort) -> Place:
+    """Give the place before the first number: newest first, nothing newer than the first page's newest."""
+    return Place(top, top + 1 if sort.descending else -1)
+
+
+def not_before(place: Place, last: Place, sort: Sort) -> Place:
+    """Move a shard's place up to the last row given out of any shard.
+
+    What lay before has been given out; what is added there meanwhile would come out of order.
+    """
+    if sort.field == "created" or (place.number is not None and place.score is None):
+        return place
+    if last.score is None:
+        return beginning_of_rest(place.top, sort)
+    # Just before everything that has the last row's score, for this shard may have more of them.
+    edge = (last.score + 1, 0) if sort.descending else (last.score - 1, _LARGEST)
+    if place.number is None or place.score is None:
+        return Place(place.top, edge[1], edge[0])
+    is_behind = _order((place.number, place.score)) > _order((edge[1], edge[0]))
+    return Place(place.top, edge[1], edge[0]) if is_behind == sort.descending else place
 
 
 def _order(candidate: Candidate) -> tuple[int, str]:

@@ -17,8 +17,9 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from celery import _state
 
-from executions import Client, Execution
+from executions import Client, Execution, NotFound
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -29,6 +30,8 @@ PATIENCE_S = 30.0
 #: One database for each registry: Celery's control messages reach every worker of a database.
 _databases = itertools.count(1)
 _names = itertools.count(1)
+
+_FINALIZERS = frozenset(_state._on_app_finalizers)
 
 _ENVIRON = os.environ  # noqa: TID251
 
@@ -120,15 +123,26 @@ class Fleet:
 
     def done(self, execution_id: Any, timeout: float = PATIENCE_S) -> Execution:
         """Wait for the end of an execution, given by its id or by Celery's result."""
-        found = self.client.executions.get(getattr(execution_id, "id", execution_id))
+        one = getattr(execution_id, "id", execution_id)
+        found = eventually(lambda: self.find(one), f"{one} on record", timeout)
         return found.wait(timeout=timeout)
+
+    def find(self, execution_id: str) -> Execution | None:
+        """Give an execution, or nothing while it is not on record."""
+        try:
+            return self.client.executions.get(execution_id)
+        except NotFound:
+            return None
 
     def running(self, execution_id: Any, timeout: float = PATIENCE_S) -> Execution:
         """Wait until an execution runs."""
         one = getattr(execution_id, "id", execution_id)
-        get = self.client.executions.get
-        eventually(lambda: get(one).status != "pending", f"{one} started", timeout)
-        found = get(one)
+
+        def begun() -> Execution | None:
+            found = self.find(one)
+            return found if found and found.status != "pending" else None
+
+        found: Execution = eventually(begun, f"{one} started", timeout)
         assert found.status == "running", found
         return found
 
@@ -154,6 +168,8 @@ def load_shop() -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    # Tasks of an app are announced to apps made later; those of an earlier shop would be there before ours.
+    _state._on_app_finalizers = set(_FINALIZERS)
     sys.modules["shop"] = module
     spec.loader.exec_module(module)
     return module

@@ -151,21 +151,12 @@ def test_send_task_by_name_from_an_app_without_the_code(prefork: Fleet) -> None:
 def test_a_plain_producer_that_never_heard_of_us_is_recorded_at_the_start(prefork: Fleet) -> None:
     app = Celery("plain", broker=prefork.url, set_as_current=False)
     result = app.send_task("shop.whoami", (), headers={"x-shop": "south"})
-    eventually(lambda: _known(prefork, result.id), "adopted")
     done = prefork.done(result)
     assert done.status == "success"
     assert done.function == "shop.whoami"
     assert done.output["headers"] == {"x-shop": "south"}
     assert done.queue == "celery"
     app.close()
-
-
-def _known(fleet: Fleet, execution_id: str) -> bool:
-    try:
-        fleet.client.executions.get(execution_id)
-    except NotFound:
-        return False
-    return True
 
 
 def test_ignore_result_is_recorded_without_its_output(prefork: Fleet) -> None:

@@ -17,6 +17,7 @@ from celery.worker import state
 
 from executions import capture
 from executions.celery.control import install_revoke
+from executions.celery.followers import release_followers
 from executions.celery.losses import settle_loss
 from executions.celery.site import Place, Site, site_of
 from executions.clock import SYSTEM_CLOCK
@@ -177,10 +178,18 @@ class FleetThread(threading.Thread):
         if command["do"] == "stop" and command["worker"] == self._place.worker:
             stop = StopCommand(command["id"], command["attempt"], command["mode"], command["grace_s"])
             self._stopper.ask(stop, SYSTEM_CLOCK.monotonic())
+        elif command["do"] == "cancelled":
+            self._release(command["id"])
         elif command["do"] == "services":
             self._site.services.forget(command["name"])
             if command.get("answer"):
                 self._site.services.answer(command["answer"], self._place.worker)
+
+    def _release(self, execution_id: str) -> None:
+        """An execution whose message waits here for its time was cancelled: nobody must wait for it any longer."""
+        request = state.requests.get(execution_id)
+        if request is not None:
+            release_followers(request.task.backend, request._context)
 
     def _look(self) -> None:
         self._stopper.tick(SYSTEM_CLOCK.monotonic())

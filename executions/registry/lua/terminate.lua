@@ -1,7 +1,7 @@
 -- terminate: stop an execution: at once where it waits, by asking its worker where it runs.
 -- KEYS   see _prelude
 -- ARGV   id, principal, cause, request JSON {principal, cause, mode, grace_s, at}, retention_s, result JSON, reason
--- REPLY  {'terminated'} | {'asked', worker, attempt} | {'terminal', status, reason, attempt} | {'missing'}
+-- REPLY  {'terminated', 1 where its message carries a chain or a chord, else 0} | {'asked', worker, attempt} | {'terminal', status, reason, attempt} | {'missing'}
 -- EFFECT waiting: closed as terminated/<reason>. Running: the request is kept on the record and in `stops`
 --        (where the worker's next beat finds it) and the status log says `terminating`. Terminal: nothing.
 
@@ -11,7 +11,8 @@ if not x then return { 'missing' } end
 if x.status == 'pending' then
   x.started = nil
   close(id, x, 'terminated', ARGV[7], principal, cause, ARGV[5], { 'tt', request, 'er', ARGV[6] }, ARGV[6])
-  return { 'terminated' }
+  local kept = redis.call('HGET', RECORD, 'hd')
+  return { 'terminated', kept and string.find(kept, '"embed"', 1, true) and 1 or 0 }
 end
 if x.status ~= 'running' then return { 'terminal', x.status, x.reason, x.attempt } end
 redis.call('HSET', RECORD, 'tt', request)
