@@ -92,7 +92,9 @@ class Dispatcher:
             address = str(connection.as_uri())
             try:
                 connection.ensure_connection(max_retries=1, interval_start=0, timeout=BROKER_PATIENCE_S)
-            except (*self._errors, ImportError) as error:
+            except ImportError as error:  # the transport of this URL is not installed
+                raise Unavailable(f"the broker at {address} cannot be reached: {error}") from error
+            except self._errors as error:
                 raise Unavailable(f"the broker at {address} cannot be reached: {error}") from error
         return address
 
