@@ -25,7 +25,7 @@ DEFAULT_QUEUE = "celery"
 
 
 #: Seconds that a look at the broker may take.
-BROKER_PATIENCE_S = 5.0
+BROKER_PATIENCE_S = 3.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -140,6 +140,8 @@ def to_csv(items: Iterable[Execution]) -> str:
 def _csv_cell(value: Any) -> Any:
     if isinstance(value, list):
         return " ".join(value)
+    if isinstance(value, bool):
+        return "true" if value else "false"
     # A spreadsheet would run what begins like a formula.
     if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
         return f"'{value}"

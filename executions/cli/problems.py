@@ -92,6 +92,8 @@ def problem(error: Exception, ctx: click.Context) -> Problem:
         return Misuse(_with_advice(error, ctx))
     if isinstance(error, errors.ExecutionsError):
         return Problem(_with_advice(error, ctx))
+    if isinstance(error, OSError) and error.strerror:
+        return Problem(one_line(f"{error.filename or 'the output'}: {error.strerror}"))
     text = one_line(f"{type(error).__name__}: {error}")
     return Problem(f"{text}; this should not happen, --debug shows where it did")
 
@@ -123,7 +125,7 @@ def misuse(error: click.UsageError) -> Misuse:
 
 def _with_advice(error: errors.ExecutionsError, ctx: click.Context) -> str:
     text, next_step = one_line(str(error)), _advice(error, ctx.command_path)
-    return f"{text}; {next_step}" if next_step else text
+    return f"{text.rstrip('.')}; {next_step}" if next_step else text
 
 
 def _advice(error: errors.ExecutionsError, program: str) -> str:
