@@ -112,7 +112,8 @@ class Dispatcher:
     def _errors(self) -> tuple[type[Exception], ...]:
         """What the broker's driver raises where a queue, or the broker itself, is not there."""
         connection = self.app.connection_for_read()
-        return (OperationalError, *connection.channel_errors, *connection.connection_errors)
+        # A transport whose driver is not installed says so only when it is used.
+        return (OperationalError, ImportError, *connection.channel_errors, *connection.connection_errors)
 
     @translated
     def republish(self, space: Space, execution_id: str) -> bool:

@@ -89,7 +89,7 @@ class Recording:
         if not self._record_failure(task_id, exc, request):
             return
         if request is not None:
-            fail_followers(self.site, request, self.encode_error(exc), f"{task_id} failed before it")
+            fail_followers(self.site, task_id, request, self.encode_error(exc), f"{task_id} failed before it")
         super().mark_as_failure(  # type: ignore[misc]
             task_id, exc, traceback, request, store_result, call_errbacks, state
         )

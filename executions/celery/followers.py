@@ -48,17 +48,15 @@ def record_waiting(site: Site, step: Any, root_id: str | None, parent_id: str | 
     return execution_id
 
 
-def fail_followers(site: Site, request: Any, written: str, why: str) -> list[str]:
-    """Record that the chain after an execution never runs; give the ids of its steps."""
-    root_id, parent_id = request.root_id or request.id, request.id
-    done = []
+def fail_followers(site: Site, execution_id: str, request: Any, written: str, why: str) -> None:
+    """Record that the chain after an execution never runs."""
+    # Of a message that no task is known for, Celery keeps next to nothing.
+    root_id, parent_id = getattr(request, "root_id", None) or execution_id, execution_id
     for step in reversed(_chain(request)):
         for leaf in leaves(step):
             one = record_waiting(site, leaf, root_id, parent_id)
             site.transitions.settle(one, upstream_ending(written, why))
             parent_id = one
-            done.append(one)
-    return done
 
 
 def upstream_ending(written: str, why: str) -> Ending:
@@ -78,7 +76,7 @@ def release_followers(backend: Any, request: Any) -> None:
     if site is None:
         return
     error = TaskRevokedError("terminated")
-    if request.chord:
+    if getattr(request, "chord", None):
         backend.on_chord_part_return(request, states.REVOKED, error)
     release_chain(site, backend, request, error)
 
@@ -86,7 +84,7 @@ def release_followers(backend: Any, request: Any) -> None:
 def release_chain(site: Site, backend: Any, request: Any, error: Exception) -> None:
     """Fail the steps after an execution that was stopped, on record and in the backend."""
     written = backend.encode_error(error)
-    fail_followers(site, request, written, f"{request.id} was terminated before it")
+    fail_followers(site, request.id, request, written, f"{request.id} was terminated before it")
     for step in _chain(request):
         context = _context(step)
         if context.id is not None:
