@@ -60,8 +60,9 @@ class Dispatcher:
         """Send one message."""
         message, options = _message(self.app, envelope)
         amqp = self.app.amqp
-        # An installed app has a recorded way out; this message is recorded already.
-        send = getattr(amqp, "send_unrecorded", None) or amqp.send_task_message
+        # An installed app has a recorded way out, and makes the plain one beside it; this message is recorded.
+        recorded = amqp.send_task_message
+        send = getattr(amqp, "send_unrecorded", recorded)
         try:
             with self.app.producer_or_acquire(producer) as held:
                 send(held, envelope.function, message, **options)
