@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import itertools
 import os
@@ -10,7 +11,9 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -162,6 +165,25 @@ def lines(path: str) -> int:
     return len(file.read_text().splitlines()) if file.exists() else 0
 
 
+@contextmanager
+def events(fleet: Fleet) -> Iterator[list[dict[str, Any]]]:
+    """Hear Celery's events as Flower does."""
+    seen: list[dict[str, Any]] = []
+    with fleet.shop.app.connection_for_read() as connection:
+        receiver = fleet.shop.app.events.Receiver(connection, handlers={"*": seen.append})
+
+        def listen() -> None:
+            with contextlib.suppress(TimeoutError, OSError):
+                receiver.capture(limit=None, timeout=PATIENCE_S, wakeup=True)
+
+        thread = threading.Thread(target=listen, daemon=True)
+        thread.start()
+        eventually(lambda: seen, "the first event")
+        yield seen
+        receiver.should_stop = True
+        thread.join(timeout=5)
+
+
 def load_shop() -> ModuleType:
     """Import the shop anew, bound to what the environment names now."""
     spec = importlib.util.spec_from_file_location("shop", HERE / "shop.py")
@@ -171,7 +193,10 @@ def load_shop() -> ModuleType:
     # Tasks of an app are announced to apps made later; those of an earlier shop would be there before ours.
     _state._on_app_finalizers = set(_FINALIZERS)
     sys.modules["shop"] = module
-    spec.loader.exec_module(module)
+    with warnings.catch_warnings():
+        # A shared task is made in every app of the process, in that of an earlier shop too.
+        warnings.simplefilter("ignore")
+        spec.loader.exec_module(module)
     return module
 
 

@@ -27,6 +27,12 @@ block = time.sleep  # noqa: TID251
 
 logger = get_task_logger(__name__)
 
+#: Where a broker of files keeps its messages.
+_FOLDER = f"{ENVIRON.get('SHOP_FOLDER')}/messages"
+FOLDERS = {"data_folder_in": _FOLDER, "data_folder_out": _FOLDER, "control_folder": f"{_FOLDER}/control"}
+if not ENVIRON.get("SHOP_BROKER", "").startswith("filesystem"):
+    FOLDERS = {}
+
 app = Celery("shop", broker=ENVIRON.get("SHOP_BROKER", "redis://127.0.0.1:6379/0"), set_as_current=False)
 
 
@@ -43,7 +49,7 @@ app.conf.update(
     worker_send_task_events=True,
     task_send_sent_event=True,
     worker_prefetch_multiplier=1,
-    broker_transport_options={"visibility_timeout": 3600},
+    broker_transport_options={"visibility_timeout": 3600} | FOLDERS,
     beat_schedule={"tick": {"task": "shop.add", "schedule": 0.5, "args": (20, 3)}} if ENVIRON.get("SHOP_BEAT") else {},
 )
 app.set_default()
@@ -377,6 +383,24 @@ def length(text: str) -> int:
 def secretive(user: str, password: str = "", **more: Any) -> str:
     logger.info("logging in")
     return f"{user}/{password}/{more.get('api_key')}"
+
+
+@app.task
+def fail_secret(password: str) -> None:
+    raise ShopError("refused")
+
+
+@app.task(bind=True, max_retries=1)
+def flaky_length(self: Task, text: str) -> list[int]:
+    if not self.request.retries:
+        raise self.retry(countdown=0)
+    return [len(text), self.request.retries + 1]
+
+
+@app.task
+def talks(word: str) -> None:
+    print(f"printed {word}")
+    logger.info("logged %s", word)
 
 
 # Stopping ------------------------------------------------------------------------------------------------
