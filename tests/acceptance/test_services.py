@@ -391,3 +391,24 @@ def test_other_pools_keep_versions_limits_and_resets(site: Site, pool: str) -> N
         assert done(waits).service_version == updated.version
     finally:
         worker.stop()
+
+
+@pytest.mark.feature("D42")
+def test_the_slot_of_a_worker_that_was_killed_comes_back(site: Site) -> None:
+    quick = {"EXECUTIONS_BEAT_S": "0.2", "EXECUTIONS_LEASE_S": "1"}
+    service, name = site.service("fragile"), site.fresh_name()
+    doomed = site.fleet.start("prefork", 2, "-Q", "fragile", app="service_shop", **quick)
+    holder = service.execute("steps", seconds=60, into=name)
+    site.started(name)
+    heir = site.fleet.start("prefork", 2, "-Q", "fragile", app="service_shop", **quick)
+    try:
+        waits = service.execute("detect", item=1)
+        eventually(lambda: waits.refresh().reason == "waiting", "parked")
+        doomed.process.kill()
+        ended = done(waits)
+        assert (ended.status, ended.worker.startswith(heir.name)) == ("success", True)  # type: ignore[union-attr]
+        lost = done(holder)
+        assert (lost.status, lost.reason) == ("failed", "worker-lost")
+        assert site.client._parts.services.running("fragile") == 0
+    finally:
+        heir.stop()
