@@ -25,7 +25,7 @@ DEFAULT_QUEUE = "celery"
 
 
 #: Seconds that a look at the broker may take.
-BROKER_PATIENCE_S = 5.0
+BROKER_PATIENCE_S = 3.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +92,8 @@ class Dispatcher:
             address = str(connection.as_uri())
             try:
                 connection.ensure_connection(max_retries=1, interval_start=0, timeout=BROKER_PATIENCE_S)
+            except ImportError as error:  # the transport of this URL is not installed
+                raise Unavailable(f"the broker at {address} cannot be reached: {error}") from error
             except self._errors as error:
                 raise Unavailable(f"the broker at {address} cannot be reached: {error}") from error
         return address

@@ -71,7 +71,7 @@ def terminate(
         )
     else:
         _bulk(
-            session, query, "terminate", "have not ended", "were asked to stop",
+            session, query, "terminate", "have not ended", "asked {} to stop",
             lambda dry: executions.terminate(query, cause=cause, force=force, grace=grace, dry_run=dry),
             dry_run=dry_run, yes=yes, as_json=as_json,
         )  # fmt: skip
@@ -95,7 +95,7 @@ def rerun(session: Session, ids: tuple[str, ...], query: str | None, dry_run: bo
         _each(session, ids, lambda one: executions.get(one).rerun(), as_json, _told_rerun)
     else:
         _bulk(
-            session, query, "rerun", "have ended", "run once more",
+            session, query, "rerun", "have ended", "{} run once more",
             lambda dry: executions.rerun(query, dry_run=dry),
             dry_run=dry_run, yes=yes, as_json=as_json,
         )  # fmt: skip
@@ -195,7 +195,7 @@ def _bulk(
     if as_json:
         session.json(vars(report))
     else:
-        session.print(f"{report.done} {outcome}" + (f", {report.skipped} left as they are" if report.skipped else ""))
+        session.print(outcome.format(report.done) + (f", left {report.skipped} as they are" if report.skipped else ""))
 
 
 def _ask(session: Session, question: str) -> None:

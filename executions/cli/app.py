@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from executions.cli import acting, completion, detail, doctor, fleet, listing, running
+from executions.cli import acting, completion, detail, doctor, fleet, listing, running, services
 from executions.cli.commands import Root
 from executions.cli.session import global_options
 from executions.version import VERSION
@@ -32,6 +32,7 @@ for _command in (
     acting.terminate,
     acting.rerun,
     running.relaunch,
+    services.services,
     fleet.workers,
     doctor.doctor,
     completion.completion,

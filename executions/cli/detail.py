@@ -14,13 +14,12 @@ from executions.cli import render
 from executions.cli.commands import Command
 from executions.cli.completion import ExecutionId
 from executions.cli.documents import full, plain, read_output
-from executions.cli.render import Column
+from executions.cli.render import Column, Cut
 from executions.cli.session import Session, pass_session
 from executions.cli.waiting import print_lines
 from executions.errors import ExecutionsError
 from executions.execution import Attempt, ErrorInfo, Execution, human_duration
-
-_INDENT = (0, 0, 0, 2)
+from executions.states import Status
 
 
 @click.command(cls=Command)
@@ -37,13 +36,13 @@ def show(session: Session, execution_id: str, as_json: bool) -> None:
         session.json(full(execution))
         return
     session.print(Text.assemble((render.safe(execution.function), "bold"), "  ", render.status_text(execution)))
-    session.print(Padding(render.facts(_facts(session, execution)), _INDENT))
+    session.print(Padding(render.facts(_facts(session, execution)), (0, 0, 0, 2), expand=False))
     for title, part in _sections(session, execution):
-        session.print(render.heading(title), Padding(part, _INDENT))
-    session.print(render.heading("Status log"))
+        render.section(session, title, part)
+    session.print(Text("\nStatus log", "bold"))
     _status_log(session, execution)
     if execution.attempts_log:
-        session.print(render.heading("Attempts"))
+        session.print(Text("\nAttempts", "bold"))
         _attempts(session, execution.attempts_log)
 
 
@@ -84,7 +83,7 @@ def _facts(session: Session, e: Execution) -> Iterator[tuple[str, str | Text | N
     yield "id", e.id
     yield "number", str(e.number)
     yield "name", e.name
-    yield "message", e.message
+    yield "message", None if e.error and e.message.endswith(e.error.message) else e.message
     yield "service", f"{e.service} (version {e.service_version})" if e.service and e.service_version else e.service
     yield "pipeline", " / ".join(part for part in (e.pipeline, e.stage) if part)
     yield "queue", e.queue
@@ -130,7 +129,8 @@ def _sections(session: Session, e: Execution) -> Iterator[tuple[str, Any]]:
         yield "Output", Text(render.safe(missing), "red")
     elif e.has_output:
         yield "Output", Text(render.safe(render.value_text(output)))
-    if e.error:
+    # That a terminated one raised the stop is no news.
+    if e.error and (e.status is not Status.TERMINATED or e.error.traceback):
         yield "Error", _error(e.error)
     if e.stop_request:
         request = e.stop_request
@@ -179,8 +179,8 @@ def _status_log(session: Session, e: Execution) -> None:
         Column("TIME", lambda entry: render.clock_time(entry["timestamp"], session.out)),
         Column("STATUS", render.entry_text),
         Column("TRY", lambda entry: str(entry["attempt"] or ""), right=True),
-        Column("BY", lambda entry: entry["principal"] or entry["worker"] or "", cut=True),
-        Column("MESSAGE", lambda entry: entry["message"], cut=True),
+        Column("BY", lambda entry: entry["principal"] or entry["worker"] or "", cut=Cut.END),
+        Column("MESSAGE", lambda entry: entry["message"], cut=Cut.END),
     )
     render.table(session.out, columns, e.status_log, indent=2)
 
@@ -191,13 +191,25 @@ def _attempts(session: Session, attempts: Sequence[Attempt]) -> None:
         Column("STATUS", render.status_text),
         Column("STARTED", lambda attempt: render.clock_time(attempt.started, session.out)),
         Column("TOOK", render.took, right=True),
-        Column("CPU", lambda attempt: "" if attempt.cpu_seconds is None else f"{attempt.cpu_seconds:.2f}s", right=True),
         Column(
-            "MEMORY", lambda attempt: "" if attempt.max_rss_mb is None else f"{attempt.max_rss_mb:.0f} MB", right=True
+            "CPU",
+            lambda attempt: "" if attempt.cpu_seconds is None else f"{attempt.cpu_seconds:.2f}s",
+            wide_from=100,
+            right=True,
         ),
-        Column("WORKER", lambda attempt: attempt.worker or "", cut=True),
         Column(
-            "ERROR", lambda attempt: f"{attempt.error.type}: {attempt.error.message}" if attempt.error else "", cut=True
+            "MEMORY",
+            lambda attempt: "" if attempt.max_rss_mb is None else f"{attempt.max_rss_mb:.0f} MB",
+            wide_from=100,
+            right=True,
         ),
+        Column("WORKER", lambda attempt: attempt.worker or "", cut=Cut.END),
+        Column("ERROR", _attempt_error, cut=Cut.END),
     )
     render.table(session.out, columns, attempts, indent=2)
+
+
+def _attempt_error(attempt: Attempt) -> str:
+    if attempt.error is None or attempt.status is Status.TERMINATED:
+        return ""
+    return f"{attempt.error.type}: {attempt.error.message}"

@@ -10,7 +10,7 @@ from rich.text import Text
 from executions.cli import render
 from executions.cli.commands import Command
 from executions.cli.documents import plain
-from executions.cli.render import Column
+from executions.cli.render import Column, Cut
 from executions.cli.session import Session, pass_session
 
 
@@ -27,7 +27,7 @@ _COLUMNS = (
     Column("STATE", _state),
     Column("RUNS", lambda worker: f"{worker.facts.get('running', 0)}/{worker.facts.get('concurrency') or '?'}"),
     Column("POOL", _fact("pool")),
-    Column("QUEUES", lambda worker: ",".join(worker.facts.get("queues") or ()), cut=True),
+    Column("QUEUES", lambda worker: ",".join(worker.facts.get("queues") or ()), cut=Cut.END),
     Column("PID", _fact("pid"), wide_from=100, right=True),
     Column("VERSION", _fact("version"), wide_from=100),
 )

@@ -14,7 +14,7 @@ from executions.cli.commands import Command
 from executions.cli.completion import FunctionName
 from executions.cli.documents import SUMMARY, rfc3339, summary
 from executions.cli.problems import pointing_into
-from executions.cli.render import Column
+from executions.cli.render import Column, Cut
 from executions.cli.session import Session, pass_session
 from executions.cli.values import Statuses, quoted, since_query
 from executions.execution import Execution
@@ -24,18 +24,22 @@ PAGE = 500
 
 SORTS = ("created", "started", "finished", "duration")
 
+#: Width of a terminal from which on a status shows its reason.
+_ROOMY = 100
+
 _COLUMNS = (
     Column("ID", lambda e: e.id),
-    Column("STATUS", render.status_text),
-    Column("FUNCTION", lambda e: e.function, cut=True),
+    Column("STATUS", render.short_status, wide_to=_ROOMY),
+    Column("STATUS", render.status_text, wide_from=_ROOMY),
+    Column("FUNCTION", lambda e: e.function, cut=Cut.BEGINNING),
     Column("AGE", lambda e: render.age(e.created), right=True),
     Column("TOOK", render.took, right=True),
     Column("TRY", lambda e: str(e.attempt), wide_from=100, right=True),
-    Column("NAME", lambda e: e.name or "", wide_from=120, cut=True),
-    Column("QUEUE", lambda e: e.queue or "", wide_from=140, cut=True),
-    Column("WORKER", lambda e: e.worker or "", wide_from=160, cut=True),
-    Column("TAGS", lambda e: ", ".join(e.tags), wide_from=160, cut=True),
-    Column("MESSAGE", lambda e: e.message, wide_from=180, cut=True),
+    Column("NAME", lambda e: e.name or "", wide_from=120, cut=Cut.END),
+    Column("QUEUE", lambda e: e.queue or "", wide_from=140, cut=Cut.END),
+    Column("WORKER", lambda e: e.worker or "", wide_from=160, cut=Cut.END),
+    Column("TAGS", lambda e: ", ".join(e.tags), wide_from=160, cut=Cut.END),
+    Column("MESSAGE", lambda e: e.message, wide_from=180, cut=Cut.END),
 )
 
 #: Read by programs that cut lines into words: nothing may hold a space, no time may depend on now.
@@ -52,7 +56,7 @@ _PLAIN_COLUMNS = (
 
 
 @click.command(cls=Command)
-@click.argument("query", required=False)
+@click.argument("query", nargs=-1)
 @click.option("--status", "-s", type=Statuses(), multiple=True, help="Only these; also several with commas.")
 @click.option("--function", "-f", type=FunctionName(), multiple=True, help="Only of these functions.")
 @click.option("--queue", multiple=True, help="Only of these queues.")
@@ -68,7 +72,7 @@ _PLAIN_COLUMNS = (
 @pass_session
 def ls(
     session: Session,
-    query: str | None,
+    query: tuple[str, ...],
     since: str | None,
     sort: str,
     limit: int,
@@ -80,11 +84,12 @@ def ls(
 ) -> None:
     """List executions, the newest first.
 
-    QUERY is in the search language, such as 'status:failed AND queue:gpu'; the options narrow it further.
+    QUERY is in the search language, such as status:failed AND queue:gpu, and the options narrow it further.
+    What the shell would change needs quotes: 'duration:>5s'.
     """
     if as_json + as_csv + quiet > 1:
         raise click.UsageError("choose one of --json, --csv and --quiet", click.get_current_context())
-    asked = compose(query, since, filters)
+    asked = compose(" ".join(query), since, filters)
     with pointing_into(asked):
         items, after = gather(session, asked, sort, limit, cursor)
     if as_json:
@@ -97,9 +102,9 @@ def ls(
         _show(session, items, asked, after)
 
 
-def compose(query: str | None, since: str | None, filters: dict[str, tuple[str, ...]]) -> str | None:
+def compose(query: str, since: str | None, filters: dict[str, tuple[str, ...]]) -> str | None:
     """Put the query together: what was written first, so that places in it stay where they are."""
-    parts = [query.strip()] if query and query.strip() else []
+    parts = [query.strip()] if query.strip() else []
     for field, given in filters.items():
         values = [value for text in given for value in (text.split(",") if field == "status" else [text])]
         if values:
@@ -135,6 +140,8 @@ def to_csv(items: Iterable[Execution]) -> str:
 def _csv_cell(value: Any) -> Any:
     if isinstance(value, list):
         return " ".join(value)
+    if isinstance(value, bool):
+        return "true" if value else "false"
     # A spreadsheet would run what begins like a formula.
     if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
         return f"'{value}"

@@ -72,6 +72,8 @@ def told(ctx: click.Context) -> Iterator[None]:
     except click.UsageError as error:
         raise misuse(error) from error
     except (KeyboardInterrupt, click.Abort):
+        if sys.stderr.isatty():
+            click.echo(err=True)  # the shell's prompt begins on a line of its own
         raise click.exceptions.Exit(INTERRUPTED) from None
     except BrokenPipeError:
         _forget_stdout()
@@ -90,6 +92,8 @@ def problem(error: Exception, ctx: click.Context) -> Problem:
         return Misuse(_with_advice(error, ctx))
     if isinstance(error, errors.ExecutionsError):
         return Problem(_with_advice(error, ctx))
+    if isinstance(error, OSError) and error.strerror:
+        return Problem(one_line(f"{error.filename or 'the output'}: {error.strerror}"))
     text = one_line(f"{type(error).__name__}: {error}")
     return Problem(f"{text}; this should not happen, --debug shows where it did")
 
@@ -121,18 +125,23 @@ def misuse(error: click.UsageError) -> Misuse:
 
 def _with_advice(error: errors.ExecutionsError, ctx: click.Context) -> str:
     text, next_step = one_line(str(error)), _advice(error, ctx.command_path)
-    return f"{text}; {next_step}" if next_step else text
+    return f"{text.rstrip('.')}; {next_step}" if next_step else text
 
 
 def _advice(error: errors.ExecutionsError, program: str) -> str:
     """Say what to do about an error whose message does not say it itself."""
+    text = str(error)
     match error:
-        case errors.Unavailable() if "password" in str(error):
+        case errors.Unavailable() if "password" in text:
             return "check the user and password in --url or EXECUTIONS_URL (redis://USER:PASSWORD@HOST:PORT/0)"
-        case errors.Unavailable():
+        case errors.Unavailable() if "broker" in text:
+            return "start it, or name yours by EXECUTIONS_BROKER"
+        case errors.Unavailable() if "cannot be reached" in text:
             return "start one with `executions up`, or name yours with --url or EXECUTIONS_URL"
-        case errors.NotFound():
-            return f"`{program} ls` shows what there is"
+        case errors.NotFound() if text.startswith("no service"):
+            return f"`{program} services` shows those there are"
+        case errors.NotFound() if text.startswith("no execution"):
+            return f"`{program} ls` shows those there are"
         case _:
             return ""
 

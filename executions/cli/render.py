@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import Enum
 from typing import Any
 
 from rich.padding import Padding
@@ -14,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from executions.cli.documents import plain, rfc3339
-from executions.cli.session import Output
+from executions.cli.session import Output, Session
 from executions.clock import SYSTEM_CLOCK
 from executions.execution import Attempt, Execution, human_duration
 from executions.states import Reason, Status
@@ -34,24 +36,42 @@ _USUAL = {Reason.NONE, Reason.QUEUED, Reason.STARTED, Reason.ERROR, Reason.REQUE
 #: Everything that could move the cursor or change the terminal's state.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
-_TABLE_GAP = 2
+#: Columns between two columns of a table, and the least that is left of one that is cut.
+_GAP = 2
+_INDENT = (0, 0, 0, 2)
+_NARROWEST = 8
+
+
+class Cut(Enum):
+    """What is left out of a cell that is too long."""
+
+    NEVER = "never"
+    #: The end of a name says more than its beginning.
+    BEGINNING = "beginning"
+    END = "end"
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column of a table. Without `wide_from` it is always there; else from that width of the terminal on."""
+    """One column of a table. It is shown on terminals at least `wide_from` and less than `wide_to` columns wide."""
 
     title: str
     cell: Callable[[Any], Text | str]
     wide_from: int = 0
+    wide_to: int = sys.maxsize
     right: bool = False
-    #: Cut with an ellipsis where the terminal is too narrow; other columns never are.
-    cut: bool = False
+    cut: Cut = Cut.NEVER
 
 
 def safe(text: object) -> str:
     """Make text that somebody else wrote safe to print on a terminal."""
     return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", str(text))
+
+
+def short_status(execution: Execution) -> Text:
+    """Write a status by word and colour."""
+    progress = f" {execution.progress}%" if execution.status is Status.RUNNING and execution.progress else ""
+    return Text(f"{execution.status}{progress}", style=COLOURS[execution.status])
 
 
 def status_text(execution: Execution | Attempt) -> Text:
@@ -123,13 +143,21 @@ def value_text(value: Any) -> str:
 def table(out: Output, columns: Sequence[Column], rows: Iterable[Any], indent: int = 0) -> None:
     """Print a table: fitted to a terminal, else complete, one row a line."""
     listed = list(rows)
-    shown = [column for column in columns if out.width >= column.wide_from]
-    cells = [[_cell(column, row) for column in shown] for row in listed]
+    fitting = [column for column in columns if column.wide_from <= out.width < column.wide_to]
+    drawn = {column: [_cell(column, row) for row in listed] for column in fitting}
+    # What is shown where there is room for it is not worth the room when it is empty.
+    shown = [column for column in fitting if not column.wide_from or any(drawn[column])]
+    cells = list(zip(*(drawn[column] for column in shown), strict=True))
+    head = [Text(column.title, style="bold") for column in shown]
+    widths = [max(cell.cell_len for cell in column) for column in zip(head, *cells, strict=True)]
     if out.is_terminal:
-        out.print(Padding(_fitted(out.width - indent, shown, cells), (0, 0, 0, indent)))
-        return
-    for line in _aligned([[Text(column.title) for column in shown], *cells], shown):
-        out.print(" " * indent + line, soft_wrap=True)
+        widths = _narrowed(widths, shown, out.width - indent)
+    for row in (head, *cells):
+        line = Text(" " * indent)
+        for cell, width, column in zip(row, widths, shown, strict=True):
+            line.append_text(_fitted(cell, width, column)).append(" " * _GAP)
+        line.rstrip()
+        out.print(line, soft_wrap=True)
 
 
 def _cell(column: Column, row: Any) -> Text:
@@ -139,36 +167,31 @@ def _cell(column: Column, row: Any) -> Text:
     return found
 
 
-def _fitted(width: int, columns: Sequence[Column], cells: Sequence[Sequence[Text]]) -> Table:
-    drawn = Table(box=None, pad_edge=False, padding=(0, _TABLE_GAP, 0, 0), header_style="bold")
-    for at, column in enumerate(columns):
-        longest = max([len(column.title), *(row[at].cell_len for row in cells)])
-        drawn.add_column(
-            column.title,
-            justify="right" if column.right else "left",
-            no_wrap=True,
-            overflow="ellipsis",
-            # Only what may be cut gives way; an id that is cut cannot be copied.
-            min_width=None if column.cut else min(longest, width),
-        )
-    for row in cells:
-        drawn.add_row(*row)
-    return drawn
+def _narrowed(widths: list[int], columns: Sequence[Column], room: int) -> list[int]:
+    """Take what is too much from the widest of the columns that may be cut."""
+    narrowed = list(widths)
+    while sum(narrowed) + _GAP * (len(narrowed) - 1) > room:
+        able = [at for at, one in enumerate(columns) if one.cut is not Cut.NEVER and narrowed[at] > _NARROWEST]
+        if not able:
+            break
+        narrowed[max(able, key=narrowed.__getitem__)] -= 1
+    return narrowed
 
 
-def _aligned(rows: Sequence[Sequence[Text]], columns: Sequence[Column]) -> Iterable[str]:
-    widths = [max(cell.cell_len for cell in column) for column in zip(*rows, strict=True)]
-    for row in rows:
-        parts = [
-            " " * (width - cell.cell_len) + cell.plain if column.right else cell.plain + " " * (width - cell.cell_len)
-            for cell, width, column in zip(row, widths, columns, strict=True)
-        ]
-        yield (" " * _TABLE_GAP).join(parts).rstrip()
+def _fitted(cell: Text, width: int, column: Column) -> Text:
+    fitted = cell.copy()
+    if cell.cell_len > width:
+        if column.cut is Cut.BEGINNING:
+            fitted = Text("\N{HORIZONTAL ELLIPSIS}") + fitted[len(fitted) - width + 1 :]
+        else:
+            fitted.truncate(width, overflow="ellipsis")
+    space = " " * (width - fitted.cell_len)
+    return Text(space) + fitted if column.right else fitted.append(space)
 
 
 def facts(pairs: Iterable[tuple[str, str | Text | None]]) -> Table:
     """Lay out names and values; what has no value is left out."""
-    drawn = Table(box=None, show_header=False, pad_edge=False, padding=(0, _TABLE_GAP, 0, 0))
+    drawn = Table(box=None, show_header=False, pad_edge=False, padding=(0, _GAP, 0, 0))
     drawn.add_column(style="dim", no_wrap=True)
     drawn.add_column(overflow="fold")
     for name, value in pairs:
@@ -177,6 +200,12 @@ def facts(pairs: Iterable[tuple[str, str | Text | None]]) -> Table:
     return drawn
 
 
-def heading(title: str) -> Text:
-    """Write the title of a section."""
-    return Text(f"\n{title}", style="bold")
+def section(session: Session, title: str, part: Table | Text) -> None:
+    """Print a part under its title."""
+    session.print(Text(f"\n{title}", style="bold"))
+    if isinstance(part, Table):
+        session.print(Padding(part, _INDENT, expand=False))
+        return
+    for line in part.split("\n"):
+        # Not wrapped here: what is copied from a terminal shall be what was written.
+        session.print(Text(" " * _INDENT[3]).append_text(line))

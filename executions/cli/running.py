@@ -36,6 +36,7 @@ _quiet = click.option("--quiet", "-q", is_flag=True, help="Print the id and noth
 @click.option("--name", help="Submit once: a second submit with this name finds the first.")
 @click.option("--tag", "tags", multiple=True, help="Tag it; may be given several times.")
 @click.option("--property", "properties", type=values.Pair(), multiple=True, metavar="NAME=VALUE", help="Describe it.")
+@click.option("--service", help="FUNCTION is one of this service, and runs under its policy.")
 @click.option("--pipeline", help="The pipeline it belongs to.")
 @click.option("--stage", help="The stage of the pipeline.")
 @click.option("--queue", help="The queue it goes to.  [default: celery]")
@@ -55,6 +56,7 @@ def run(
     args: tuple[str, ...],
     pairs: tuple[tuple[str, Any], ...],
     json_input: Any,
+    service: str | None,
     wait: bool,
     logs: bool,
     as_json: bool,
@@ -72,7 +74,12 @@ def run(
     given = {name: value for name, value in options.items() if value not in (None, ())}
     if "properties" in given:
         given["properties"] = dict(given["properties"])
-    execution = session.client.submit(function, *positional, inputs=keywords, **given)
+    if service is None:
+        execution = session.client.submit(function, *positional, inputs=keywords, **given)
+    elif positional:
+        raise click.UsageError("functions of a service take their arguments by name: -i NAME=VALUE")
+    else:
+        execution = session.client.services.get(service).execute(function, inputs=keywords, **given)
     _started(session, execution, wait=wait, logs=logs, as_json=as_json, quiet=quiet)
 
 

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 import click
 from rich.console import Console, RenderableType
+from rich.text import Text
 
 from executions.celery.site import client_of
 from executions.cli.documents import plain
@@ -20,7 +21,7 @@ from executions.connect import connect
 _KEY = "executions.session"
 
 #: Columns of what is not written to a terminal: nothing is cut there.
-_UNLIMITED = 100_000
+_UNLIMITED = 10_000
 
 
 class Output(Console):
@@ -71,7 +72,16 @@ class Session:
     def print(self, *renderables: RenderableType) -> None:
         """Print for people."""
         for renderable in renderables:
-            self.out.print(renderable, soft_wrap=isinstance(renderable, str))
+            if self.out.is_terminal:
+                self.out.print(renderable, soft_wrap=isinstance(renderable, str | Text))
+            else:
+                self._print_plain(renderable)
+
+    def _print_plain(self, renderable: RenderableType) -> None:
+        """Print without what only fills up a line, which on an unlimited one would be much."""
+        with self.out.capture() as captured:
+            self.out.print(renderable)
+        self.lines(line.rstrip() for line in captured.get().splitlines())
 
     def write(self, text: str) -> None:
         """Print exactly this line."""

@@ -15,6 +15,7 @@ from executions.cli.session import Session
 from executions.clock import SYSTEM_CLOCK
 from executions.errors import WaitTimeout
 from executions.execution import Execution
+from executions.states import Status
 
 #: Seconds between two looks at the progress, which is not pushed; the end is.
 LOOK_S = 0.5
@@ -111,5 +112,14 @@ def ending(execution: Execution) -> Text:
         if missing or output is not None:
             line.append(f"\n{render.safe(missing or render.value_text(output))}")
         return line
-    why = f"{execution.error.type}: {execution.error.message}" if execution.error else execution.message
+    why = _why(execution)
     return line.append(f"\n{render.safe(why)}") if why else line
+
+
+def _why(execution: Execution) -> str:
+    request = execution.stop_request
+    if execution.status is Status.TERMINATED and request is not None:
+        return f"by {request.principal}: {request.cause}" if request.cause else f"by {request.principal}"
+    if execution.is_done and execution.error:
+        return f"{execution.error.type}: {execution.error.message}"
+    return execution.message

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from executions.client.verbs import ClientVerbs
-from executions.errors import Conflict
+from executions.errors import Conflict, NotFound
 from executions.execution import Execution
 from executions.page import Facet, Page
 from executions.parts import Parts
@@ -116,7 +116,7 @@ class Executions:
             if not dry_run:
                 try:
                     act(execution)
-                except Conflict:
+                except (Conflict, NotFound):
                     continue  # it moved on meanwhile
             done += 1
         return BulkReport(matched, done, matched - done, dry_run)

@@ -46,9 +46,12 @@ def examine(parts: Parts) -> list[Check]:
     try:
         server = read_server(parts.space)
     except ExecutionsError as error:
-        unreachable = Check(
-            "server", State.FAIL, str(error), "start it (`executions up`), or name another by --url or EXECUTIONS_URL"
+        what_to_do = (
+            "check the user and password in the URL"
+            if "password" in str(error)
+            else "start it (`executions up`), or name another by --url or EXECUTIONS_URL"
         )
+        unreachable = Check("server", State.FAIL, str(error), what_to_do)
         return [unreachable, *_broker(parts), _payloads(parts)]
     return [
         _server(server, parts.settings.url),
