@@ -30,10 +30,11 @@ class Trainer(ServiceRunner):
     def train(self) -> None: ...
 
 
-@pytest.fixture
-def client(server_url: str, namespace: str) -> Iterator[Client]:
+@pytest.fixture(params=[1, 16], ids=["one shard", "16 shards"])
+def client(server_url: str, namespace: str, request: pytest.FixtureRequest) -> Iterator[Client]:
     """A program with a registry of its own; nobody consumes its queues."""
-    made = executions.connect(server_url, namespace=namespace, principal="alice")
+    made = executions.connect(server_url, namespace=namespace, principal="alice", shards=request.param)
+    assert made._parts.space.shards == request.param
     yield made
     made.close()
 
