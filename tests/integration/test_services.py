@@ -60,6 +60,12 @@ def waiting(client: Client, queue: str) -> int:
     return int(client._parts.space.client.llen(queue))  # type: ignore[arg-type]
 
 
+def in_outbox(client: Client, execution: Execution) -> bool:
+    """Tell whether the publisher would find an execution whose message is lost."""
+    space = client._parts.space
+    return space.client.zscore(space.keys(execution.id).outbox, execution.id) is not None
+
+
 def start(client: Client, execution: Execution, attempt: int = 1) -> Permit:
     """Do what a worker does when the message of an execution arrives."""
     service = execution.service or ""
@@ -279,8 +285,10 @@ def test_who_leaves_sends_on_the_one_that_waited_longest(client: Client, queue: 
         "service 'trainer' runs 2 at once, its limit",
     )
     assert waiting(client, queue) == 0
+    assert not in_outbox(client, runs[2])
     parking.release(client._parts, "trainer", permits[1].ticket)
     assert runs[2].refresh().reason == "queued"
+    assert in_outbox(client, runs[2])
     assert waiting(client, queue) == 1
     # Leaving twice, as after a crash, sends nobody on.
     parking.release(client._parts, "trainer", permits[1].ticket)
@@ -447,8 +455,7 @@ def test_a_worker_that_dies_between_the_refusal_and_the_record_loses_nothing(cli
     service = client.services.deploy(Trainer, name="trainer", queue=queue).pause()
     execution = service.execute("train")
     assert not registry_of(client).enter("trainer", execution.id, 1).granted
-    space = client._parts.space
-    assert space.client.zscore(space.keys(execution.id).outbox, execution.id) is not None
+    assert in_outbox(client, execution)
     service.resume()
     assert start(client, execution).granted
 
@@ -473,11 +480,10 @@ def test_a_releaser_that_dies_before_the_message_leaves_it_to_the_publisher(clie
     first, parked = service.execute("train"), service.execute("train")
     permit = start(client, first)
     start(client, parked)
-    space = client._parts.space
-    assert space.client.zscore(space.keys(parked.id).outbox, parked.id) is None
+    assert not in_outbox(client, parked)
     chosen = registry_of(client).leave("trainer", permit.ticket)
     client._parts.transitions.park(chosen[0], reason=Reason.QUEUED, publish=True)  # and dies here
-    assert space.client.zscore(space.keys(parked.id).outbox, parked.id) is not None
+    assert in_outbox(client, parked)
 
 
 def test_one_that_ended_while_it_waited_gives_its_turn_to_the_next(client: Client, queue: str) -> None:
