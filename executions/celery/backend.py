@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from typing import Any
 
 from celery import states
@@ -325,5 +326,8 @@ def recorded(kind: type) -> type:
 
 
 def _backend_url(site: Site) -> str:
+    """Write the registry's URL as Celery's backend reads it, which has words of its own for a socket."""
     url = normalize_url(site.settings.url)
-    return url.replace("unix://", "redis+socket://", 1) if url.startswith("unix://") else url
+    if not url.startswith("unix://"):
+        return url
+    return re.sub(r"([?&])db=", r"\1virtual_host=", url.replace("unix://", "socket://", 1))

@@ -215,7 +215,8 @@ def _limit(attempt: Attempt, place: Place) -> None:
 
 def _explain(attempt: Attempt, kind: Stop) -> str:
     if kind is Stop.TIMEOUT:
-        return f"execution_timeout of {attempt.running.limit_s:g} s"
+        name = "execution_timeout" if attempt.policy.execution_timeout else "time_limit"
+        return f"{name} of {attempt.running.limit_s:g} s"
     if kind is Stop.RESET:
         return f"version {attempt.running.extra.get('service_version')} of {attempt.task.service!r} was replaced"
     return endings.stop_cause(attempt.site, attempt.request.id)
@@ -306,6 +307,8 @@ def _ended_by(attempt: Attempt, error: BaseException) -> Any:
     if running.extra.get("handed_on"):
         # The next attempt is on its way: this one is closed already.
         raise error
+    if _is_pool_timeout(error):
+        running.stopped = running.stopped or Stop.TIMEOUT
     if running.stopped is Stop.TERMINATE:
         endings.terminated(attempt)
         raise Ignore(context.TERMINATION_MESSAGE) from error
@@ -324,6 +327,12 @@ def _ended_by(attempt: Attempt, error: BaseException) -> Any:
     if not isinstance(error, Conflict):
         _retry_by_policy(attempt, error)
     raise error
+
+
+def _is_pool_timeout(error: BaseException) -> bool:
+    """Whether Celery's gevent pool ended the function at its hard limit."""
+    gevent = sys.modules.get("gevent")
+    return gevent is not None and isinstance(error, gevent.Timeout) and not isinstance(error, Exception)
 
 
 def _rerun_or_raise(attempt: Attempt, error: BaseException) -> None:

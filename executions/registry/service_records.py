@@ -38,7 +38,7 @@ class Declaration:
 
 
 def written(settings: ServiceSettings, principal: str) -> list[Any]:
-    """Give the fields of an update."""
+    """Give the fields that an update writes."""
     return ["settings", json.dumps(settings.as_dict(), separators=(",", ":")), "updated_by", principal]
 
 
@@ -53,8 +53,8 @@ def merged(now: ServiceSettings, before: bytes | None, declared: Declaration) ->
     return replace(now, **values)
 
 
-def decode_service(name: str, raw: Mapping[bytes, bytes]) -> ServiceState:
-    """Read a service's hash."""
+def state_of(name: str, raw: Mapping[bytes, bytes]) -> ServiceState:
+    """Read a service from its hash."""
     text = {key.decode(): value.decode(errors="replace") for key, value in raw.items()}
     return ServiceState(
         name=name,

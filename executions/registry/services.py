@@ -36,7 +36,7 @@ from executions.ids import new_id
 from executions.policy import NO_POLICY, Policy
 from executions.registry import keys, scripts
 from executions.registry.connection import translated
-from executions.registry.service_records import Declaration, decode_service, merged, written
+from executions.registry.service_records import Declaration, merged, state_of, written
 from executions.registry.space import Space
 from executions.service import ServiceSettings, ServiceState, changes_between
 
@@ -104,7 +104,7 @@ class Services:
     def read(self, name: str) -> ServiceState | None:
         """Read a service from the server; `None` where there is none."""
         raw = self._space.client.hgetall(self._key(name))
-        return decode_service(name, raw) if raw else None
+        return state_of(name, raw) if raw else None
 
     @translated
     def all(self) -> list[ServiceState]:
@@ -116,7 +116,7 @@ class Services:
             pipeline.hgetall(self._key(name))
         for name, raw in zip(names, pipeline.execute(), strict=True):
             if raw:
-                found.append(decode_service(name, raw))
+                found.append(state_of(name, raw))
         return found
 
     # -- writing --
@@ -135,9 +135,9 @@ class Services:
                 outcome = self._write(declared.name, 0, fields)
             elif raw.get(b"declared", b"").decode() == declared.encode():
                 self._undeclared.pop(declared.name, None)
-                return decode_service(declared.name, raw)
+                return state_of(declared.name, raw)
             else:
-                now = decode_service(declared.name, raw)
+                now = state_of(declared.name, raw)
                 fields = [*written(merged(now.settings, raw.get(b"declared"), declared), declared.principal)]
                 fields += ["functions", json.dumps(dict(declared.functions)), "declared", declared.encode()]
                 outcome = self._write(declared.name, now.version, fields)

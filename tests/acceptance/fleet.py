@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -192,7 +193,10 @@ def load_shop() -> ModuleType:
     # Tasks of an app are announced to apps made later; those of an earlier shop would be there before ours.
     _state._on_app_finalizers = set(_FINALIZERS)
     sys.modules["shop"] = module
-    spec.loader.exec_module(module)
+    with warnings.catch_warnings():
+        # A shared task is made in every app of the process, in that of an earlier shop too.
+        warnings.simplefilter("ignore")
+        spec.loader.exec_module(module)
     return module
 
 

@@ -27,6 +27,12 @@ block = time.sleep  # noqa: TID251
 
 logger = get_task_logger(__name__)
 
+#: Where a broker of files keeps its messages.
+_FOLDER = f"{ENVIRON.get('SHOP_FOLDER')}/messages"
+FOLDERS = {"data_folder_in": _FOLDER, "data_folder_out": _FOLDER, "control_folder": f"{_FOLDER}/control"}
+if not ENVIRON.get("SHOP_BROKER", "").startswith("filesystem"):
+    FOLDERS = {}
+
 app = Celery("shop", broker=ENVIRON.get("SHOP_BROKER", "redis://127.0.0.1:6379/0"), set_as_current=False)
 
 
@@ -43,7 +49,7 @@ app.conf.update(
     worker_send_task_events=True,
     task_send_sent_event=True,
     worker_prefetch_multiplier=1,
-    broker_transport_options={"visibility_timeout": 3600},
+    broker_transport_options={"visibility_timeout": 3600} | FOLDERS,
     beat_schedule={"tick": {"task": "shop.add", "schedule": 0.5, "args": (20, 3)}} if ENVIRON.get("SHOP_BEAT") else {},
 )
 app.set_default()
