@@ -69,6 +69,7 @@ def install_revoke() -> None:
     if Panel.data.get("revoke") is _revoke:
         return
     Panel.data["revoke"] = _revoke
+    Panel.data["terminate"] = _terminate
 
 
 @control_command(
@@ -92,3 +93,8 @@ def _revoke(state: Any, task_id: Any, terminate: bool = False, signal: Any = Non
     if unknown:
         return stock_revoke(state, unknown, terminate=terminate, signal=signal, **kwargs)
     return ok(f"{', '.join(safe_str(one) for one in _ids(task_id))} asked to stop")
+
+
+def _terminate(state: Any, signal: Any, task_id: Any, **kwargs: Any) -> Any:
+    """The worker's `terminate` command, which Celery makes of its own `revoke`."""
+    return _revoke(state, task_id, terminate=True, signal=signal)

@@ -11,6 +11,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 from celery.app.amqp import AMQP
@@ -50,9 +51,13 @@ class RecordingAMQP(AMQP):
 
     Connection = BrokerConnection
 
+    @cached_property
+    def send_unrecorded(self) -> Callable[..., Any]:
+        """Celery's own way out."""
+        return super()._create_task_sender()
+
     def _create_task_sender(self) -> Callable[..., Any]:
-        send = super()._create_task_sender()
-        self.send_unrecorded = send
+        send = self.send_unrecorded
         site = site_of(self.app)
         assert site is not None
 
@@ -242,6 +247,24 @@ class Outgoing:
             self.body = ((), {}, self.body[2])
         self.headers[HEADER] = mark
         return self.body, self.options
+
+
+def record_received(site: Site, task: Any, request: Any) -> None:
+    """Record an execution whose sender knows nothing of us, or which runs eagerly and was never sent."""
+    headers = {
+        "id": request.id, "retries": 0, "eta": None, "expires": request.expires,
+        "parent_id": request.parent_id, "root_id": request.root_id,
+    }  # fmt: skip
+    embed = {
+        "callbacks": request.callbacks,
+        "errbacks": request.errbacks,
+        "chain": request.chain,
+        "chord": request.chord,
+    }
+    body = (request.args or (), request.kwargs or {}, embed)
+    queue = (request.delivery_info or {}).get("routing_key")
+    outgoing = Outgoing(site, task.name, {}, body, headers, {"routing_key": queue})
+    site.transitions.submit(outgoing._submission())
 
 
 def call_policy(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -74,6 +74,7 @@ class _Verbs:
         principal = self._parts.settings.principal
         state = self._parts.services.update(known, settings, principal=principal, force=force)
         if state.settings.concurrency != known.settings.concurrency:
+            parking.count_running(self._parts, state)
             parking.wake(self._parts, state.name)
         return Service(state, self)
 

@@ -16,6 +16,9 @@ from executions.registry.rows import accepts, read_fields, read_matching, summar
 from executions.registry.selection import Selection
 from executions.registry.walks import Candidate, NumberWalk, SortedWalk, not_before
 
+#: Reading one record costs as much as reading so many bitmap chunks.
+_RECORD_WORK = 10
+
 #: What is compared to merge the shards: those without a value last, then the sort's key, then the number.
 Key = tuple[bool, int, int]
 
@@ -68,7 +71,7 @@ class Lane:
     def _read(self, candidates: Sequence[Candidate]) -> Steps[list[Row]]:
         plan, keys = self.selection.plan, self.selection.keys
         numbers = [number for number, _ in candidates]
-        self.selection.budget.spend(len(numbers))
+        self.selection.budget.spend(len(numbers) * _RECORD_WORK)
         if plan.unindexed:
             # Many may fall through: look at the deciding parts of the records first.
             numbers = yield from read_matching(plan, keys, numbers)

@@ -37,8 +37,9 @@ from executions.registry.walks import begin_walk
 #: Largest page.
 MAX_LIMIT = 500
 
-#: What may be read for one page, in bitmap chunks, scores and records; and the least of it for one shard.
-_PAGE_WORK = 100_000
+#: What may be read for one page, counted in bitmap chunks (about a microsecond each; scores and records count for
+#: several); and the least of it for one shard. More would find more, but a page should never take long.
+_PAGE_WORK = 40_000
 _SHARD_WORK = 10_000
 
 #: Points of step metrics that one command reads; the stream itself is capped.

@@ -21,6 +21,7 @@ of the next one. Who can die when, and what then happens:
 | releaser between `park(publish=True)` and the message | chosen, in the outbox | the publisher |
 | who terminates, before `unpark` | parked here, record ended | whoever chooses it next drops it |
 | who resumes, half-way | some still parked | the waker |
+| who sets the first limit, before `adopt` | attempts without a slot | the waker adopts them |
 | who updates, before the push | the new version stands | every reader, within `FRESH_S` |
 """
 
@@ -320,6 +321,13 @@ class Services:
             if _is_stale(ticket.decode(), status, number, since_us < unstarted_us):
                 stale += (ticket, f"{since_us:.0f}")
         return int(scripts.SERVICE_RECLAIM(client, (key,), tuple(stale))) if stale else 0
+
+    @translated
+    def adopt(self, name: str, tickets: Iterable[str]) -> int:
+        """Give slots to attempts that started before the service had a limit, so that they count; give how many."""
+        places = {ticket: round(SYSTEM_CLOCK.now() * 1_000_000) for ticket in tickets}
+        key = keys.service_slots(self._space.namespace, name)
+        return int(self._space.client.zadd(key, places, nx=True)) if places else 0
 
     def _reclaim_if_due(self, name: str) -> bool:
         now = SYSTEM_CLOCK.monotonic()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from executions.parts import Parts
 from executions.upkeep import Chore
+from executions.upkeep.pruner import Pruner
 from executions.upkeep.publisher import Publisher
 from executions.upkeep.rescuer import Rescuer
 from executions.upkeep.waker import Waker
@@ -15,4 +16,5 @@ def chores(parts: Parts) -> list[tuple[Chore, float]]:
         (Rescuer(parts), 2.0),
         (Waker(parts), 2.0),
         (Publisher(parts), 5.0),
+        (Pruner(parts), 10.0),
     ]

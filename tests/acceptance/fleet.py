@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import itertools
 import os
@@ -11,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -160,6 +162,25 @@ def lines(path: str) -> int:
     """Count the marks that tasks left."""
     file = Path(path)
     return len(file.read_text().splitlines()) if file.exists() else 0
+
+
+@contextmanager
+def events(fleet: Fleet) -> Iterator[list[dict[str, Any]]]:
+    """Hear Celery's events as Flower does."""
+    seen: list[dict[str, Any]] = []
+    with fleet.shop.app.connection_for_read() as connection:
+        receiver = fleet.shop.app.events.Receiver(connection, handlers={"*": seen.append})
+
+        def listen() -> None:
+            with contextlib.suppress(TimeoutError, OSError):
+                receiver.capture(limit=None, timeout=PATIENCE_S, wakeup=True)
+
+        thread = threading.Thread(target=listen, daemon=True)
+        thread.start()
+        eventually(lambda: seen, "the first event")
+        yield seen
+        receiver.should_stop = True
+        thread.join(timeout=5)
 
 
 def load_shop() -> ModuleType:

@@ -379,6 +379,24 @@ def secretive(user: str, password: str = "", **more: Any) -> str:
     return f"{user}/{password}/{more.get('api_key')}"
 
 
+@app.task
+def fail_secret(password: str) -> None:
+    raise ShopError("refused")
+
+
+@app.task(bind=True, max_retries=1)
+def flaky_length(self: Task, text: str) -> list[int]:
+    if not self.request.retries:
+        raise self.retry(countdown=0)
+    return [len(text), self.request.retries + 1]
+
+
+@app.task
+def talks(word: str) -> None:
+    print(f"printed {word}")
+    logger.info("logged %s", word)
+
+
 # Stopping ------------------------------------------------------------------------------------------------
 
 

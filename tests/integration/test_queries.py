@@ -148,7 +148,7 @@ def test_every_way_to_answer_gives_the_same(
     # Given that the choice between the ways depends on sizes that a test does not reach
     monkeypatch.setattr(selection, "SMALL_SPAN", small_span)
     monkeypatch.setattr(walks, "_GATHER_FEW", gather_few)
-    monkeypatch.setattr(walks, "_FIRST_STEP", 4)
+    monkeypatch.setattr(walks, "_FIRST_STEP", 12)
     monkeypatch.setattr(walks, "_TESTED_AT_ONCE", 3)
     monkeypatch.setattr(selection, "SCORES_AT_ONCE", 16)
     monkeypatch.setattr(walks, "SCORES_AT_ONCE", 16)
@@ -170,7 +170,7 @@ def test_a_page_whose_budget_is_spent_is_short_and_goes_on(filled: Registry, mon
     # Given that a page may only read very little
     monkeypatch.setattr("executions.registry.queries._PAGE_WORK", 8)
     monkeypatch.setattr("executions.registry.queries._SHARD_WORK", 8)
-    monkeypatch.setattr(walks, "_FIRST_STEP", 4)
+    monkeypatch.setattr(walks, "_FIRST_STEP", 12)
     chosen = [execution for execution in filled.all() if execution.reason == "timeout"]
     # I expect short pages that in the end give everything, in order
     for sort in SORTS:

@@ -512,3 +512,42 @@ def test_a_stale_refusal_does_not_park_a_later_attempt(client: Client, queue: st
     client._parts.transitions.retry(execution.id, 1)
     client._parts.transitions.park(execution.id, message="late", attempt=1)
     assert execution.refresh().reason == "retrying"
+
+
+# -- a limit that comes later --
+
+
+@pytest.mark.feature("D42")
+def test_what_started_before_there_was_a_limit_counts_for_it(client: Client, queue: str) -> None:
+    service = client.services.deploy(Trainer, name="trainer", queue=queue)
+    early = [service.execute("train") for _ in range(3)]
+    for one in early:
+        assert start(client, one).ticket == ""
+    service.concurrency = 3
+    service.update()
+
+    late = service.execute("train")
+    assert not start(client, late).granted
+    finish(client, early[0])
+    parking.release(client._parts, "trainer", f"{early[0].id}/1")
+    assert start(client, late).granted
+    assert registry_of(client).running("trainer") == 3
+
+
+def test_the_waker_counts_what_an_updater_that_died_did_not(client: Client, queue: str) -> None:
+    service = client.services.deploy(Trainer, name="trainer", queue=queue)
+    start(client, service.execute("train"))
+    client.services.deploy(Trainer, name="trainer", queue=queue, concurrency=1)
+    assert Waker(client._parts).run_once(0.0).notes == ("trainer: 1 from before its limit counted",)
+    assert Waker(client._parts).run_once(0.0).done == 0
+    assert not start(client, service.execute("train")).granted
+
+
+def test_what_a_reset_means_is_not_inherited_from_an_earlier_attempt(client: Client, queue: str) -> None:
+    service = client.services.deploy(Trainer, name="trainer", queue=queue)
+    execution, transitions = service.execute("train"), client._parts.transitions
+    transitions.start(execution.id, 1, worker="w", pid=1, pool="prefork", reset="rerun/5")
+    assert execution.refresh()._raw["rp"] == "rerun/5"
+    transitions.retry(execution.id, 1)
+    transitions.start(execution.id, 2, worker="w", pid=1, pool="prefork", reset="")
+    assert "rp" not in execution.refresh()._raw

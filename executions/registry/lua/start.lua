@@ -25,6 +25,7 @@ local seq, text = entry(x, 'running', 'started', at_us, x.attempt)
 redis.call('HSET', RECORD, 'st', 'running', 'rs', 'started', 'msg', '', 'at', x.attempt, 'sd', int(at_us), 'wk', worker,
   'pid', ARGV[4], 'po', ARGV[5], 'ls', x.entries, seq, text)
 if version ~= '' then redis.call('HSET', RECORD, 'vs', version) end
+if x.attempt > 1 then redis.call('HDEL', RECORD, 'rp') end
 if ARGV[8] ~= '' then redis.call('HSET', RECORD, 'rp', ARGV[8]) end
 move('status', 'pending', 'running', x.number)
 move('worker', x.worker, worker, x.number)
