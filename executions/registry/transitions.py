@@ -367,13 +367,3 @@ class Transitions:
                 pipeline.xadd(key, entry, maxlen=METRICS_CAP, approximate=True)
             pipeline.expire(key, self._life_s)
             pipeline.execute()
-
-    @translated
-    def prune(self, execution_id: str, number: int, attempt: int = 1) -> bool:
-        """Forget an ended execution; `number` is the one within its shard."""
-        reply = scripts.PRUNE(
-            self._space.client,
-            self._space.keys(execution_id).of_transition(execution_id, attempt),
-            (execution_id, number),
-        )
-        return bool(reply[0] == b"ok")
