@@ -21,6 +21,7 @@ from executions.registry.transitions import (
     Opened,
     StopFirst,
 )
+from executions.slots import Stop
 from executions.states import Reason, Status
 from executions.telemetry import log
 
@@ -101,7 +102,7 @@ def hand_on(attempt: Attempt, replaced_by: str) -> None:
         message=f"replaced by {replaced_by}", ended=error_in_hand(attempt),
     )  # fmt: skip
     if isinstance(outcome, StopFirst):
-        attempt.running.raise_stop(context.Stop.TERMINATE)
+        attempt.running.raise_stop(Stop.TERMINATE)
     attempt.running.extra["handed_on"] = True
 
 
@@ -116,7 +117,11 @@ def rerun(attempt: Attempt, error: BaseException, reason: Reason) -> None:
     ended = [*attempt.close(), *error_fields(error)]
     site, request = attempt.site, attempt.request
     outcome = site.transitions.retry(
-        request.id, attempt.started.attempt, reason=reason, message=json.loads(error_fields(error)[1])["message"][:1000], ended=ended
+        request.id,
+        attempt.started.attempt,
+        reason=reason,
+        message=json.loads(error_fields(error)[1])["message"][:1000],
+        ended=ended,
     )
     if isinstance(outcome, StopFirst):
         terminated(attempt)

@@ -37,9 +37,7 @@ def record_waiting(site: Site, step: Any, root_id: str | None, parent_id: str | 
     options, function = step["options"], step["task"]
     execution_id = str(options["task_id"])
     redacted = getattr(site.app.tasks.get(function), "redact", None) or ()
-    inputs = prepare(
-        step.get("args") or (), step.get("kwargs") or {}, site.settings, site.payloads, also=redacted
-    )
+    inputs = prepare(step.get("args") or (), step.get("kwargs") or {}, site.settings, site.payloads, also=redacted)
     site.transitions.submit(
         Submission(
             id=execution_id, function=function, inputs=inputs.shown, payload=inputs.true, reason=Reason.WAITING,
@@ -63,9 +61,7 @@ def fail_followers(site: Site, execution_id: str, request: Any, written: str, wh
 
 def upstream_ending(written: str, why: str) -> Ending:
     """The end of an execution that never runs because one before it did not succeed."""
-    return Ending(
-        status=Status.FAILED, reason=Reason.UPSTREAM, message=why, result=written, fields=("er", written)
-    )
+    return Ending(status=Status.FAILED, reason=Reason.UPSTREAM, message=why, result=written, fields=("er", written))
 
 
 def record_body(site: Site, callback: Any) -> None:

@@ -47,9 +47,7 @@ def _settle(site: Site, request: Any, attempt: int) -> str:
     error = loss_of(site, request)
     if _runs_again(site, request, attempt):
         ended = endings.error_fields(error, kind="system")
-        outcome = site.transitions.retry(
-            request.id, attempt, reason=Reason.RERUN, message=str(error), ended=ended
-        )
+        outcome = site.transitions.retry(request.id, attempt, reason=Reason.RERUN, message=str(error), ended=ended)
         if isinstance(outcome, StopFirst):
             backend.mark_as_revoked(request.id, "terminated", **options)
             return "terminated"

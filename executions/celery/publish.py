@@ -32,9 +32,7 @@ CALL_OPTIONS = FUNCTION_OPTIONS | {"execution_name", "properties", "principal", 
 
 #: Celery's own machinery, which nobody asked for by name. Its other built-in tasks (`map`, `starmap`,
 #: `accumulate`, ...) have results that somebody waits for, so they are executions like any other.
-MACHINERY = frozenset(
-    {"celery.backend_cleanup", "celery.chain", "celery.chord", "celery.chord_unlock", "celery.group"}
-)
+MACHINERY = frozenset({"celery.backend_cleanup", "celery.chain", "celery.chord", "celery.chord_unlock", "celery.group"})
 
 #: Headers that a message gets anew when it is published again, so they need not be kept.
 _DERIVED = frozenset(

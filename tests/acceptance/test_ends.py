@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from celery.exceptions import TaskRevokedError, WorkerLostError
 from celery.exceptions import TimeoutError as CeleryTimeout
@@ -25,7 +23,7 @@ def test_a_failure_is_recorded_with_its_reason(prefork: Fleet) -> None:
     assert done.message == "ValueError: boom"
     assert (done.error.type, done.error.message) == ("ValueError", "boom")
     assert "shop.py" in done.error.frame
-    assert 'raise ValueError(text)' in done.error.traceback
+    assert "raise ValueError(text)" in done.error.traceback
     assert "boom" in result.traceback
     assert result.failed()
 
@@ -79,7 +77,12 @@ def test_autoretry_with_backoff(prefork: Fleet) -> None:
 
 @pytest.mark.parametrize(
     ("succeed_at", "error", "status", "runs"),
-    [(3, "ShopError", "success", 3), (9, "ShopError", "failed", 3), (3, "KeyError", "failed", 1), (3, "ValueError", "failed", 1)],
+    [
+        (3, "ShopError", "success", 3),
+        (9, "ShopError", "failed", 3),
+        (3, "KeyError", "failed", 1),
+        (3, "ValueError", "failed", 1),
+    ],
 )
 def test_our_retry_policy(prefork: Fleet, succeed_at: int, error: str, status: str, runs: int) -> None:
     path = prefork.path()
@@ -253,5 +256,3 @@ def test_a_revoked_result_raises(prefork: Fleet) -> None:
     result.revoke()
     with pytest.raises(TaskRevokedError):
         result.get(timeout=20)
-
-

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.fleet import Fleet, eventually, events
+from tests.acceptance.fleet import Fleet, events, eventually
 
 LARGE = 200 * 1024
 #: What may lie in broker or record at most.
@@ -35,7 +35,9 @@ def test_large_arguments_never_pass_through_broker_or_record(fleet: Fleet) -> No
     try:
         assert too_large == {}
         assert result.get(timeout=20) == LARGE
-        assert waiting.inputs["args"] == [f"[{LARGE + 10} bytes in the payload store]"] or "bytes" in str(waiting.inputs)
+        assert waiting.inputs["args"] == [f"[{LARGE + 10} bytes in the payload store]"] or "bytes" in str(
+            waiting.inputs
+        )
         again = fleet.done(result).rerun().wait(20)
         assert again.output == LARGE
     finally:
