@@ -1,47 +1,38 @@
-"""The two apps that are compared: the same functions, once plain and once installed.
+"""The two apps that are compared: the same functions, once in a plain Celery app and once in an installed one.
 
-Stock is set up for a fair match of what we record: a result backend, `task_track_started` and events.
+Stock is set up for a fair match of what an execution records: a result backend, `task_track_started`, events.
 """
 
 from __future__ import annotations
 
 import os
-from typing import Any
 
 from celery import Celery
 
 import executions
+from executions.clock import SYSTEM_CLOCK
 
 
 def make_app(kind: str, url: str) -> Celery:
-    """Make the app of one side: `stock`, or `ours` (events as stock), or `quiet` (ours, without events)."""
-    app = Celery("bench", broker=url, set_as_current=False)
-    app.conf.update(
-        worker_prefetch_multiplier=4,
-        worker_hijack_root_logger=False,
-        broker_connection_retry_on_startup=True,
-        task_default_queue=f"bench-{kind}",
-    )
+    """Make the app of one side: `stock` or `ours`."""
+    app = Celery(f"bench-{kind}", broker=url, set_as_current=False)
+    app.conf.update(worker_hijack_root_logger=False, task_default_queue=f"bench-{kind}", worker_redirect_stdouts=False)
     if kind == "stock":
         app.conf.update(result_backend=url, task_track_started=True)
     else:
         executions.install(app, registry=url)
 
-    @app.task(name="noop")
+    @app.task(name=f"{kind}.noop", shared=False)
     def noop() -> None:
         return None
 
-    @app.task(name="stamp")
-    def stamp() -> float:
-        import time  # noqa: PLC0415
-
-        return time.time()  # noqa: TID251
-
-    @app.task(name="mark")
-    def mark(key: str) -> Any:
-        return key
+    @app.task(name=f"{kind}.now", shared=False)
+    def now() -> float:
+        return SYSTEM_CLOCK.now()
 
     return app
 
 
-app = make_app(os.environ.get("BENCH_KIND", "ours"), os.environ.get("BENCH_URL", "redis://127.0.0.1:6379/0"))  # noqa: TID251
+def of_environment() -> Celery:
+    """Make the app that a worker of the benchmark was started for."""
+    return make_app(os.environ["BENCH_KIND"], os.environ["BENCH_URL"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from celery import Celery
@@ -21,6 +22,10 @@ HEADER = "executions"
 
 #: Where a function goes that nobody chose a queue for, and which no route is known of here.
 DEFAULT_QUEUE = "celery"
+
+
+#: Seconds that a look at the broker may take.
+BROKER_PATIENCE_S = 3.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +65,8 @@ class Dispatcher:
         """Send one message."""
         message, options = _message(self.app, envelope)
         amqp = self.app.amqp
-        # An installed app has a recorded way out, and makes the plain one beside it; this message is recorded.
+        # An installed app has a recorded way out, made at the first look at it, and keeps the plain one beside it.
+        # This message is recorded already.
         recorded = amqp.send_task_message
         send = getattr(amqp, "send_unrecorded", recorded)
         try:
@@ -79,6 +85,35 @@ class Dispatcher:
             with producer.batch() as batch:
                 for envelope in envelopes:
                     self.publish(envelope, batch)
+
+    def reach(self) -> str:
+        """Open a connection to the broker and give its address without the password; raises `Unavailable`."""
+        with self.app.connection_for_write() as connection:
+            address = str(connection.as_uri())
+            try:
+                connection.ensure_connection(max_retries=1, interval_start=0, timeout=BROKER_PATIENCE_S)
+            except ImportError as error:  # the transport of this URL is not installed
+                raise Unavailable(f"the broker at {address} cannot be reached: {error}") from error
+            except self._errors as error:
+                raise Unavailable(f"the broker at {address} cannot be reached: {error}") from error
+        return address
+
+    def depth(self, queue: str) -> int:
+        """Tell how many messages wait in a queue; 0 where there is no such queue."""
+        name = queue or self.app.conf.task_default_queue or DEFAULT_QUEUE
+        try:
+            with self.app.connection_for_read() as connection:
+                found = connection.default_channel.queue_declare(queue=name, passive=True)
+                return int(found.message_count)
+        except self._errors:
+            return 0
+
+    @cached_property
+    def _errors(self) -> tuple[type[Exception], ...]:
+        """What the broker's driver raises where a queue, or the broker itself, is not there."""
+        connection = self.app.connection_for_read()
+        # A transport whose driver is not installed says so only when it is used.
+        return (OperationalError, ImportError, *connection.channel_errors, *connection.connection_errors)
 
     @translated
     def republish(self, space: Space, execution_id: str) -> bool:

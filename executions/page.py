@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from executions.execution import Execution, notebook_html
 
@@ -32,19 +32,10 @@ class Page:
         return notebook_html(self.items)
 
 
-@dataclass(frozen=True)
-class Facet(Mapping[str, int]):
+class Facet(dict[str, int]):
     """How many executions have each value of a field, the most frequent first."""
 
-    counts: Mapping[str, int] = field(default_factory=dict)
-    #: Whether these are all values; a field with very many shows its most frequent ones.
-    complete: bool = True
-
-    def __getitem__(self, value: str) -> int:
-        return self.counts[value]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.counts)
-
-    def __len__(self) -> int:
-        return len(self.counts)
+    def __init__(self, counts: Mapping[str, int] | None = None, complete: bool = True) -> None:
+        super().__init__(counts or {})
+        #: Whether these are all values; a field with very many shows its most frequent ones.
+        self.complete = complete

@@ -10,12 +10,26 @@ import logging
 
 from executions.errors import ExecutionsError
 from executions.parts import Parts
+from executions.registry.queries import Queries
 from executions.registry.services import BATCH
 from executions.registry.transitions import Opened
+from executions.service import ServiceState
 from executions.states import Reason
 from executions.telemetry import log
 
 logger = logging.getLogger(__name__)
+
+
+def count_running(parts: Parts, state: ServiceState) -> int:
+    """Have what started before its service got a limit count for it; give how many were missing."""
+    if state.settings.concurrency is None:
+        return 0
+    queries = Queries(parts.space, lambda execution: execution)
+    query = f'status:running AND service:"{state.name}"'
+    if queries.count(query) <= parts.services.running(state.name):
+        return 0
+    found = queries.page(query, sort="created", limit=BATCH)
+    return parts.services.adopt(state.name, [f"{one.id}/{one.attempt}" for one in found])
 
 
 def release(parts: Parts, service: str, ticket: str) -> None:

@@ -24,6 +24,7 @@ class Store(Protocol):
 
     def write(self, name: str, data: bytes) -> None: ...
     def read(self, name: str) -> bytes: ...
+    def probe(self) -> str: ...
 
 
 class FolderStore:
@@ -46,6 +47,14 @@ class FolderStore:
     def read(self, name: str) -> bytes:
         return (self.folder / name[:2] / name).read_bytes()
 
+    def probe(self) -> str:
+        place = self.folder.absolute()
+        # It is made when first needed, so what counts is the nearest folder above it that exists.
+        there = next(folder for folder in (place, *place.parents) if folder.is_dir())
+        with tempfile.TemporaryFile(dir=there) as file:
+            file.write(b"probe")
+        return str(place)
+
 
 class FsspecStore:
     """Anything that fsspec can open."""
@@ -65,6 +74,13 @@ class FsspecStore:
 
     def read(self, name: str) -> bytes:
         return bytes(self._files.cat_file(f"{self._root}/{name[:2]}/{name}"))
+
+    def probe(self) -> str:
+        path = f"{self._root}/.probe"
+        self._files.makedirs(self._root, exist_ok=True)
+        self._files.pipe_file(path, b"probe")
+        self._files.rm_file(path)
+        return str(self._root)
 
 
 class Payloads:
@@ -94,6 +110,10 @@ class Payloads:
         if hashlib.sha256(data).hexdigest() != name:
             raise PayloadMissing(f"payload {name} in {self._where!r} is damaged")
         return data.decode()
+
+    def probe(self) -> str:
+        """Write something, take it away again and tell where that was; raises `OSError` where it cannot."""
+        return self._store.probe()
 
     @property
     def _store(self) -> Store:

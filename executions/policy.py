@@ -160,6 +160,19 @@ def after_reset(policy: Policy, attempt: int) -> Retry | GiveUp:
     return Retry(0.0)
 
 
+def write_reset(policy: Policy) -> str:
+    """Write what a reset means under a policy, for whoever finds the execution without its code; empty for `failed`."""
+    return f"rerun/{policy.max_attempts or ''}" if policy.on_reset == "rerun" else ""
+
+
+def read_reset(written: str, call: Mapping[str, Any]) -> Policy:
+    """Read what a reset means: the options of the call over what its worker wrote."""
+    on_reset, _, most = written.partition("/")
+    below = Policy(on_reset=on_reset or None, max_attempts=int(most) if most else None).over(BUILT_IN)
+    given = {name: call[name] for name in ("on_reset", "max_attempts") if call.get(name) is not None}
+    return parse_policy(given).over(below)
+
+
 def backoff(policy: Policy, attempt: int, chance: float | None = None) -> float:
     """Give the seconds to wait after attempt number `attempt`: exponential, capped, with full jitter's upper half."""
     delay = (policy.backoff_delay or 0.0) * (policy.backoff_factor or 1.0) ** (attempt - 1)

@@ -194,7 +194,8 @@ class Inputs:
 
     def bind(self, args: Any, kwargs: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Give the arguments to call with; raise `InvalidInput` naming the first wrong one."""
-        unknown = [key for key in kwargs if key not in self.names and (key == INJECTED or not self._takes_any)]
+        is_own = self._injects and INJECTED in kwargs
+        unknown = [INJECTED] if is_own else [key for key in kwargs if key not in self.names and not self._takes_any]
         if unknown:
             raise InvalidInput(f"{self._function} has no input {unknown[0]!r}; it takes {self._takes()}")
         given = dict(kwargs)

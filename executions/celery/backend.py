@@ -279,12 +279,12 @@ class RegistryBackend(Recording, RedisBackend):
         return self.meta_from_decoded(self._meta(task_id, _text(values)))
 
     @translated
-    def mget(self, keys: Any) -> list[str | None]:
+    def mget(self, record_keys: Any) -> list[str | None]:
         """Read many results at once: those of a group. What is not known is not there."""
         pipeline = self.site.space.client.pipeline(transaction=False)
-        for key in keys:
+        for key in record_keys:
             pipeline.hmget(key, _RESULT_FIELDS)
-        found = [(_id_of(key), _text(values)) for key, values in zip(keys, pipeline.execute(), strict=True)]
+        found = [(_id_of(key), _text(values)) for key, values in zip(record_keys, pipeline.execute(), strict=True)]
         return [codec.encode(self._meta(one, raw)) if raw else None for one, raw in found]
 
     def _meta(self, task_id: str, raw: dict[str, str]) -> dict[str, Any]:
@@ -333,7 +333,7 @@ class RegistryBackend(Recording, RedisBackend):
 
 def _id_of(key: Any) -> str:
     """Give the id in a record's key."""
-    return (key.decode() if isinstance(key, bytes) else str(key)).split(":x:", 1)[1]
+    return keys.execution_of(key.decode() if isinstance(key, bytes) else str(key))
 
 
 def _text(values: Any) -> dict[str, str]:

@@ -28,6 +28,7 @@ class ExecutionRequest(Request):
     def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> Any:
         """A failure reported by the pool: of the function, or of the child that ran it."""
         exc = getattr(exc_info, "exception", None)
+        # The pool hands over the exception itself, or wrapped with its traceback.
         exc = exc.exc if isinstance(exc, ExceptionWithTraceback) else exc
         site = site_of(self.app)
         gone = isinstance(exc, WorkerLostError | SystemExit | ChildTerminated)

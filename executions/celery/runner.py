@@ -28,20 +28,19 @@ from typing import Any
 
 from celery.exceptions import Ignore, SoftTimeLimitExceeded
 
-from executions import capture, codec, context, parking
-from executions.celery import endings
-from executions.celery.publish import Outgoing
+from executions import capture, codec, context
+from executions.celery import endings, permits
+from executions.celery.publish import record_received
 from executions.celery.reporter import RegistryReporter
 from executions.celery.site import Place, Site, site_of
 from executions.celery.verdict import ended_by
 from executions.dispatch import HEADER
 from executions.errors import ExecutionFailed, Reset, Terminated, TimedOut
 from executions.flusher import flusher_every
-from executions.policy import NO_POLICY, Policy
+from executions.policy import NO_POLICY, Policy, write_reset
 from executions.registry.services import Permit
-from executions.registry.transitions import Found, Missing, Started
-from executions.slots import Stop, service_token, token_of
-from executions.states import Status
+from executions.registry.transitions import Missing, Started
+from executions.slots import Stop, token_of
 
 #: Attribute of Celery's request under which the backend finds the attempt that it records the end of.
 ATTEMPT = "_executions_attempt"
@@ -114,7 +113,7 @@ def begin(site: Site, task: Any, request: Any) -> Attempt:
     token = token_of(request.id, named or 1)
     place.slots.occupy(index, token, pid=os.getpid(), thread=threading.get_ident(), is_async=is_async)
     try:
-        permit = _enter_service(site, task, request, named)
+        permit = permits.ask(site, task, request, named)
         started = _take(site, task, request, named, place, permit)
     except BaseException:
         _release(place, index)
@@ -123,7 +122,7 @@ def begin(site: Site, task: Any, request: Any) -> Attempt:
         token = token_of(request.id, started.attempt)
         place.slots.occupy(index, token, pid=os.getpid(), thread=threading.get_ident(), is_async=is_async)
     attempt = _prepare(site, task, request, started, place, index, token)
-    _belong(attempt, permit)
+    permits.belong(attempt, permit)
     return attempt
 
 
@@ -133,31 +132,9 @@ def _release(place: Place, index: int) -> None:
         place.slots.give_back(index)
 
 
-def _enter_service(site: Site, task: Any, request: Any, named: int | None) -> Permit | None:
-    """Ask the service of a task for a place; where there is none, the execution waits without a worker."""
-    service = getattr(task, "service", None)
-    if not service:
-        return None
-    if request.is_eager:
-        # It runs in its caller, who waits for it: there is nothing to wait with.
-        state = site.services.state(service)
-        return Permit(True, version=state.version if state else None)
-    permit = site.services.enter(service, request.id, named or 0)
-    if permit.granted:
-        return permit
-    outcome = site.transitions.park(request.id, message=permit.why, attempt=named)
-    if isinstance(outcome, Missing):
-        _adopt_unknown(site, task, request)
-        outcome = site.transitions.park(request.id, message=permit.why, attempt=named)
-    if isinstance(outcome, Found):
-        if outcome.status is not Status.PENDING:
-            site.services.unpark(service, [request.id])
-        endings.announce_refused(task, outcome)
-    raise Ignore(permit.why)
-
-
 def _take(site: Site, task: Any, request: Any, named: int | None, place: Place, permit: Permit | None) -> Started:
     outcome: Any = None
+    service = site.services.policy(task.service) if getattr(task, "service", None) else NO_POLICY
     for _ in range(2):
         outcome = site.transitions.start(
             request.id,
@@ -166,52 +143,17 @@ def _take(site: Site, task: Any, request: Any, named: int | None, place: Place, 
             pid=os.getpid(),
             pool=place.pool,
             service_version=permit.version if permit else None,
+            reset=write_reset(site.policy(task.name, {}, service)),
         )
         if isinstance(outcome, Started):
             return outcome
         if not isinstance(outcome, Missing):
             break
-        _adopt_unknown(site, task, request)
-    runs = isinstance(outcome, Found) and outcome.status is Status.RUNNING and outcome.attempt == (named or 1)
-    if permit is not None and permit.fresh and not runs:
-        # Where this very attempt runs already, the slot is its own: it started between our two steps.
-        parking.release(site, task.service, permit.ticket)
+        record_received(site, task, request)
+    if permit is not None:
+        permits.give_up(site, task.service, permit, outcome, named or 1)
     endings.announce_refused(task, outcome)
     raise Ignore(f"execution {request.id} was not taken: {outcome}")
-
-
-def _belong(attempt: Attempt, permit: Permit | None) -> None:
-    """Say under which version of its service an attempt runs, to its worker's parent too."""
-    if permit is None:
-        return
-    attempt.permit = permit
-    if permit.version:
-        attempt.running.extra["service_version"] = permit.version
-        token = service_token(attempt.task.service)
-        attempt.site.here.slots.belong(attempt.running.slot, token, permit.version)
-
-
-def _adopt_unknown(site: Site, task: Any, request: Any) -> None:
-    """Record an execution whose sender knows nothing of us, or which runs eagerly and was never sent."""
-    headers = {
-        "id": request.id, "retries": 0, "eta": None, "expires": request.expires,
-        "parent_id": request.parent_id, "root_id": request.root_id,
-    }  # fmt: skip
-    caller = context.running()
-    if request.is_eager and caller is not None and not headers["parent_id"]:
-        # Celery before 5.5 told an eager run nothing of its caller.
-        headers |= {"parent_id": caller.id, "root_id": caller.extra.get("root_id")}
-    embed = {
-        "callbacks": request.callbacks,
-        "errbacks": request.errbacks,
-        "chain": request.chain,
-        "chord": request.chord,
-    }
-    body = (request.args or (), request.kwargs or {}, embed)
-    queue = (request.delivery_info or {}).get("routing_key")
-    outgoing = Outgoing(site, task.name, {}, body, headers, {"routing_key": queue})
-    submission = outgoing._submission()
-    site.transitions.submit(submission)
 
 
 def _prepare(site: Site, task: Any, request: Any, started: Started, place: Place, index: int, token: int) -> Attempt:
@@ -310,7 +252,7 @@ def _surround(attempt: Attempt, original: Callable[..., Any] | None, args: Any, 
         capture.end(capturing)
         context.leave(token)
         _release(place, slot)
-        _leave_service(attempt)
+        permits.leave(attempt)
     if attempt.running.stopped:
         # It caught the stop and returned: it was stopped all the same.
         return ended_by(attempt, attempt.running.stop_error(attempt.running.stopped))
@@ -328,11 +270,6 @@ def _leave_function(attempt: Attempt) -> None:
             return
         except (context.ForcedStop, Reset, Terminated, TimedOut, SoftTimeLimitExceeded):
             continue
-
-
-def _leave_service(attempt: Attempt) -> None:
-    if attempt.permit is not None and attempt.permit.ticket:
-        parking.release(attempt.site, attempt.task.service, attempt.permit.ticket)
 
 
 def _call(attempt: Attempt, original: Callable[..., Any] | None, args: Any, kwargs: Any) -> Any:

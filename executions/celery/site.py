@@ -6,7 +6,7 @@ import ctypes
 import os
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -15,7 +15,7 @@ from celery import Celery
 from executions.celery.services import register_functions
 from executions.client import Client
 from executions.context import Running
-from executions.dispatch import Dispatcher
+from executions.dispatch import Dispatcher, plain_broker_url
 from executions.errors import ExecutionsError, InvalidSetting
 from executions.parts import Parts
 from executions.policy import (
@@ -26,6 +26,7 @@ from executions.policy import (
     Policy,
     parse_policy,
 )
+from executions.registry.connection import same_server
 from executions.settings import Settings
 from executions.slots import Slots
 
@@ -87,6 +88,12 @@ class Site(Parts):
                 "install(app, registry='redis://...') or EXECUTIONS_URL"
             )
         return found
+
+    @cached_property
+    def is_one_server(self) -> bool:
+        """Whether the registry is in the very database that the messages go to."""
+        broker = self.app.conf.broker_url
+        return isinstance(broker, str) and same_server(plain_broker_url(broker), self.settings.url)
 
     @cached_property
     def dispatcher(self) -> Dispatcher:
@@ -153,3 +160,16 @@ def os_has_url() -> bool:
 def site_of(app: Celery) -> Site | None:
     """Give the site of an installed app."""
     return getattr(app, "_executions_site", None)
+
+
+def client_of(app: Celery, url: str | None = None, **settings: Any) -> Client:
+    """Give the client of an app and install nothing: its own, or one for where its broker is.
+
+    With a `url` or other settings, it is one for that registry that sends through the app.
+    """
+    changed = {name: value for name, value in settings.items() if value is not None}
+    site = site_of(app)
+    if site is None or url or changed:
+        site = Site(app, url or (site.registry_url if site else None))
+        site.settings = replace(site.settings, **changed)
+    return site.client

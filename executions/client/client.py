@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from executions.client.executions import Executions
+from executions.client.health import Check, examine
 from executions.client.services import ServicesView
 from executions.client.submit import Submitter
 from executions.client.verbs import ClientVerbs
@@ -68,6 +69,10 @@ class Client:
         Each input is a tuple of positional arguments, a dict of keywords, or else the one argument.
         """
         return self._submitter.map(function, inputs, options)
+
+    def health(self) -> list[Check]:
+        """Look at the server, the broker, the workers and the payload store, and say what to do about each."""
+        return examine(self._parts)
 
     def close(self) -> None:
         """Let go of the connections that this client opened by itself."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from executions.client.verbs import ClientVerbs
-from executions.errors import Conflict
+from executions.errors import Conflict, NotFound
 from executions.execution import Execution
 from executions.page import Facet, Page
 from executions.parts import Parts
@@ -75,21 +75,25 @@ class Executions:
             act=lambda execution: self._verbs.terminate(execution.id, cause=cause, force=force, grace=grace),
         )
 
-    def terminate_tree(self, root_id: str, *, cause: str = "", force: bool = False) -> BulkReport:
-        """Stop an execution and everything it started, directly or not."""
-        report = self._each(
-            f'root:"{root_id}"',
-            False,
+    def terminate_tree(
+        self, root_id: str, *, cause: str = "", force: bool = False, dry_run: bool = False
+    ) -> BulkReport:
+        """Stop an execution and everything it started, directly or not; with `dry_run`, only count them."""
+        root = self._queries.get(root_id)
+        # The root first, so that it starts nothing more; it is not listed under itself.
+        own = self._on_each(
+            [root],
+            dry_run,
             wanted=lambda execution: not execution.is_done,
-            act=lambda execution: self._verbs.terminate(
-                execution.id,
-                cause=cause,
-                force=force,
-                reason=Reason.CANCELLED if execution.id == root_id else Reason.PARENT,
-            ),
+            act=lambda execution: self._verbs.terminate(execution.id, cause=cause, force=force),
         )
-        self._queries.get(root_id)
-        return report
+        below = self._each(
+            f'root:"{root_id}"',
+            dry_run,
+            wanted=lambda execution: not execution.is_done,
+            act=lambda execution: self._verbs.terminate(execution.id, cause=cause, force=force, reason=Reason.PARENT),
+        )
+        return BulkReport(own.matched + below.matched, own.done + below.done, own.skipped + below.skipped, dry_run)
 
     def rerun(self, query: str, *, dry_run: bool = False) -> BulkReport:
         """Run all that match and have ended once more; with `dry_run`, only count them."""
@@ -101,15 +105,18 @@ class Executions:
         )
 
     def _each(self, query: str, dry_run: bool, *, wanted: Any, act: Any) -> BulkReport:
+        return self._on_each(list(self._queries.iterate(query)), dry_run, wanted=wanted, act=act)
+
+    def _on_each(self, executions: Sequence[Execution], dry_run: bool, *, wanted: Any, act: Any) -> BulkReport:
         matched = done = 0
-        for execution in list(self._queries.iterate(query)):
+        for execution in executions:
             matched += 1
             if not wanted(execution):
                 continue
             if not dry_run:
                 try:
                     act(execution)
-                except Conflict:
+                except (Conflict, NotFound):
                     continue  # it moved on meanwhile
             done += 1
         return BulkReport(matched, done, matched - done, dry_run)

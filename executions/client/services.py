@@ -10,7 +10,7 @@ from executions.client.submit import OPTIONS, Submitter
 from executions.errors import InvalidInput, NotFound, Unavailable
 from executions.execution import Execution
 from executions.parts import Parts
-from executions.registry.services import Declaration
+from executions.registry.service_records import Declaration
 from executions.service import Service, ServiceSettings, ServiceState, check_service_name
 from executions.service_runner import functions_of
 from executions.telemetry import log
@@ -74,6 +74,7 @@ class _Verbs:
         principal = self._parts.settings.principal
         state = self._parts.services.update(known, settings, principal=principal, force=force)
         if state.settings.concurrency != known.settings.concurrency:
+            parking.count_running(self._parts, state)
             parking.wake(self._parts, state.name)
         return Service(state, self)
 

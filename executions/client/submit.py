@@ -127,11 +127,10 @@ def function_name(function: Any) -> str:
 def _with_inputs(args: Sequence[Any], kwargs: dict[str, Any], inputs: Any) -> tuple[Sequence[Any], dict[str, Any]]:
     if inputs is None:
         return tuple(args), kwargs
-    if args or kwargs:
+    by_name = isinstance(inputs, Mapping)
+    if kwargs or (args and not by_name):
         raise InvalidInput("give a function's arguments either as they are or as inputs={...}, not both")
-    if isinstance(inputs, Mapping):
-        return (), dict(inputs)
-    return tuple(inputs), {}
+    return (tuple(args), dict(inputs)) if by_name else (tuple(inputs), {})
 
 
 def _arguments(item: Any) -> tuple[Sequence[Any], dict[str, Any]]:

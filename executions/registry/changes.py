@@ -81,12 +81,14 @@ class Watcher:
         """Stop the reader and close its connection."""
         with self._lock:
             self._closed.set()
+            thread, self._thread = self._thread, None
+        # The reader first: the driver does not bear it that a connection is closed while it is read from.
+        if thread is not None:
+            thread.join(timeout=2 * _TICK_S)
+        with self._lock:
             if self._subscription is not None:
                 self._quietly(self._subscription.close)
                 self._subscription = None
-            thread, self._thread = self._thread, None
-        if thread is not None:
-            thread.join(timeout=2 * _TICK_S)
         self._reset()
 
     def _ensure_reader(self, space: Space) -> None:
@@ -117,7 +119,8 @@ class Watcher:
                     closed.wait(_TICK_S / 20)
                     continue
                 message = subscription.get_message(timeout=_TICK_S)
-            except (RedisError, OSError, ValueError, AttributeError):
+            except (RedisError, OSError, ValueError, AttributeError, TypeError):
+                # The last three: `close()` took the connection away while this thread was reading from it.
                 closed.wait(_TICK_S)
                 self._resubscribe()
                 continue

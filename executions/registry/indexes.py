@@ -38,7 +38,7 @@ class Loaded:
 
 @dataclass
 class Budget:
-    """What may still be read for one page: bitmap chunks, scores and records count alike."""
+    """What may still be read for one page, counted in bitmap chunks."""
 
     left: int
 
@@ -124,10 +124,10 @@ class Matches:
         """Read every chunk."""
         yield from self.load(range(self.first, self.last + 1))
 
-    def holds(self, number: int) -> bool:
-        """Tell whether a number matches; its chunk must have been read."""
-        chunk = self.chunks.get(number // CHUNK)
-        return bool(chunk) and bool(chunk[number % CHUNK >> 3] >> (number & 7) & 1)  # type: ignore[index]
+    def among(self, numbers: Iterable[int]) -> list[int]:
+        """Give those of the numbers that match; their chunks must have been read."""
+        chunks = self.chunks
+        return [n for n in numbers if (bits := chunks.get(n // CHUNK)) and bits[n % CHUNK >> 3] >> (n & 7) & 1]
 
     def numbers(self) -> list[int]:
         """Give the matches in the chunks that were read, smallest first."""

@@ -127,6 +127,11 @@ class ShardKeys:
         )
 
 
+def execution_of(record_key: str) -> str:
+    """Give the id of the execution that a record's key, or its channel, belongs to."""
+    return record_key.partition("}:x:")[2]
+
+
 @lru_cache(maxsize=4096)
 def shard_keys(namespace: str, shard: int) -> ShardKeys:
     """Give the keys of a shard."""

@@ -14,7 +14,10 @@ from executions.registry.records import SUMMARY_FIELDS
 from executions.registry.rounds import Steps, run
 from executions.registry.rows import accepts, read_fields, read_matching, summary
 from executions.registry.selection import Selection
-from executions.registry.walks import Candidate, NumberWalk, SortedWalk
+from executions.registry.walks import Candidate, NumberWalk, SortedWalk, not_before
+
+#: Reading one record costs as much as reading so many bitmap chunks.
+_RECORD_WORK = 10
 
 #: What is compared to merge the shards: those without a value last, then the sort's key, then the number.
 Key = tuple[bool, int, int]
@@ -60,15 +63,15 @@ class Lane:
             candidates = yield from self.walk.take(want)
             self.rows.extend((yield from self._read(candidates)))
 
-    def give(self) -> Execution:
+    def give(self) -> Row:
         row = self.rows.popleft()
         self.place = row.place
-        return row.execution
+        return row
 
     def _read(self, candidates: Sequence[Candidate]) -> Steps[list[Row]]:
         plan, keys = self.selection.plan, self.selection.keys
         numbers = [number for number, _ in candidates]
-        self.selection.budget.spend(len(numbers))
+        self.selection.budget.spend(len(numbers) * _RECORD_WORK)
         if plan.unindexed:
             # Many may fall through: look at the deciding parts of the records first.
             numbers = yield from read_matching(plan, keys, numbers)
@@ -89,19 +92,26 @@ class Lane:
         return lacks, sign * value, sign * execution.number
 
 
-def merge(client: RedisClient, lanes: Sequence[Lane], limit: int) -> tuple[list[Execution], bool]:
-    """Take up to `limit` executions in order; say whether there may be more."""
-    items: list[Execution] = []
+def merge(client: RedisClient, lanes: Sequence[Lane], limit: int) -> tuple[list[Execution], list[Place] | None]:
+    """Take up to `limit` executions in order; give the places of the next page, where there may be one."""
+    rows: list[Row] = []
     want = _share(lanes, limit)
     while True:
         run(client, [lane.refill(want) for lane in lanes if lane.is_hungry])
-        if any(not lane.rows and not lane.is_done for lane in lanes):
-            # A budget is spent: what the others hold might belong after what was not read.
-            return items, True
+        # Where a budget is spent, what the others hold might belong after what was not read.
+        is_cut = any(not lane.rows and not lane.is_done for lane in lanes)
         full = [lane for lane in lanes if lane.rows]
-        if len(items) == limit or not full:
-            return items, bool(full)
-        items.append(min(full, key=lambda lane: lane.rows[0].key).give())
+        if is_cut or len(rows) == limit or not full:
+            more = is_cut or bool(full)
+            return [row.execution for row in rows], _places(lanes, rows) if more else None
+        rows.append(min(full, key=lambda lane: lane.rows[0].key).give())
+
+
+def _places(lanes: Sequence[Lane], rows: Sequence[Row]) -> list[Place]:
+    places = [lane.next_place for lane in lanes]
+    if not rows:
+        return places
+    return [not_before(place, rows[-1].place, lane.sort) for place, lane in zip(places, lanes, strict=True)]
 
 
 def _share(lanes: Sequence[Lane], limit: int) -> int:

@@ -37,8 +37,9 @@ from executions.registry.walks import begin_walk
 #: Largest page.
 MAX_LIMIT = 500
 
-#: What may be read for one page, in bitmap chunks, scores and records; and the least of it for one shard.
-_PAGE_WORK = 100_000
+#: What may be read for one page, counted in bitmap chunks (about a microsecond each; scores and records count for
+#: several); and the least of it for one shard. More would find more, but a page should never take long.
+_PAGE_WORK = 40_000
 _SHARD_WORK = 10_000
 
 #: Points of step metrics that one command reads; the stream itself is capped.
@@ -127,10 +128,11 @@ class Queries:
         begun = decode_cursor(cursor, tree, order, self._space.shards) if cursor else None
         now_us = begun.now_us if begun else self._now_us(tree)
         lanes = self._lanes(make_plan(tree, now_us), order, begun)
-        items, more = merge(self._space.client, lanes, limit)
-        after = Cursor(tuple(lane.next_place for lane in lanes), now_us)
+        items, places = merge(self._space.client, lanes, limit)
         bound = tuple(self._bind(execution) for execution in items)
-        return Page(bound, encode_cursor(after, tree, order) if more else None)
+        if places is None:
+            return Page(bound)
+        return Page(bound, encode_cursor(Cursor(tuple(places), now_us), tree, order))
 
     def iterate(
         self, query: str | Query | None = None, sort: str = "-created", batch: int = MAX_LIMIT

@@ -14,6 +14,9 @@ from executions.registry.connection import RedisClient
 
 T = TypeVar("T")
 
+#: Members that two pieces of a sorted set have in common.
+OVERLAP = 8
+
 #: Adds one command to a pipeline.
 Ask: TypeAlias = Callable[[Any], Any]
 
@@ -45,6 +48,11 @@ def _round(client: RedisClient, asked: dict[int, list[Ask]]) -> dict[int, list[A
     return {at: [next(answers) for _ in asks] for at, asks in asked.items()}
 
 
+def by_name(name: str, *args: Any) -> Ask:
+    """Ask with the pipeline's method of this name."""
+    return lambda pipeline: getattr(pipeline, name)(*args)
+
+
 def hget(key: str, field: str) -> Ask:
     return lambda pipeline: pipeline.hget(key, field)
 
@@ -70,6 +78,21 @@ def zrange(key: str, low: str, high: str, offset: int, limit: int, *, descending
     if descending:
         return lambda pipeline: pipeline.zrevrangebyscore(key, high, low, offset, limit, withscores=True)
     return lambda pipeline: pipeline.zrangebyscore(key, low, high, offset, limit, withscores=True)
+
+
+def zpiece(key: str, low: str, high: str, offset: int, limit: int, *, descending: bool = False) -> list[Ask]:
+    """Read a piece of a sorted set by score, without the scores but for that of a member close to its end.
+
+    Scores cost several times what the members cost. What is written between the two commands moves the second
+    by a few members at most, and `OVERLAP` leaves room for that: who goes on from that score misses nothing,
+    and meets some members twice.
+    """
+    command = "zrevrangebyscore" if descending else "zrangebyscore"
+    ends = (high, low) if descending else (low, high)
+    return [
+        by_name(command, key, *ends, offset, limit),
+        zrange(key, low, high, offset + limit - OVERLAP, 1, descending=descending),
+    ]
 
 
 def batches(items: Sequence[T], size: int) -> list[Sequence[T]]:

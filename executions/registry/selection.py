@@ -9,20 +9,23 @@ from executions.errors import InvalidQuery
 from executions.query.plan import All, AnyOf, Bit, Bits, Ids, Plan, Span, Within, Without
 from executions.registry.indexes import CHUNK, Budget, Loaded, Matches, chunks_of
 from executions.registry.keys import ShardKeys
-from executions.registry.rounds import Ask, Steps, batches, hget, zcount, zmscore, zrange
+from executions.registry.rounds import OVERLAP, Ask, Steps, batches, hget, zcount, zmscore, zpiece, zrange
 from executions.registry.rows import read_matching
 
 #: A span with at most this many members is read whole and used like a bitmap.
-SMALL_SPAN = 2000
+SMALL_SPAN = 10_000
 
 #: Members of a sorted set that one command asks for.
 SCORES_AT_ONCE = 2000
 
-#: Numbers around the ends of a range over `created` whose records have to tell: two marks' distance.
-_EDGE = 2 * CHUNK
+#: Numbers at the ends of a range over `created` whose records have to tell: the distance between two marks.
+_EDGE = CHUNK
 
 #: Most records that are looked at to count matches in fields without an index.
 CHECKED_AT_MOST = 10_000
+
+#: Asking for the score of one number costs as much as reading so many members of a sorted set, or bitmap chunks.
+SCORE_WORK = 3
 
 _DURATION_SCALE = 1024
 
@@ -61,7 +64,7 @@ class Selection:
         left = list(numbers)
         for span in self.wide if spans is None else spans:
             scores = yield from read_scores(self.keys, span.field, left)
-            self.budget.spend(len(left))
+            self.budget.spend(len(left) * SCORE_WORK)
             left = [n for n, score in zip(left, scores, strict=True) if score is not None and _in(span, score)]
         return left
 
@@ -70,9 +73,9 @@ class Selection:
         yield from self.matches.load_all()
         yield from self._settle_edges()
         for span, members in self.wide.items():
-            if members <= self.matches.count():
-                numbers = yield from read_members(self.keys, span)
-                self.matches.keep(chunks_of(numbers))
+            if members <= SCORE_WORK * self.matches.count():
+                members_of_span = yield from read_members(self.keys, span)
+                self.matches.keep(chunks_of(members_of_span))
             else:
                 numbers = self.matches.numbers()
                 kept = yield from self.within(numbers, [span])
@@ -179,20 +182,19 @@ def read_scores(keys: ShardKeys, field: str, numbers: Sequence[int]) -> Steps[li
     return found
 
 
-def read_members(keys: ShardKeys, span: Span) -> Steps[list[int]]:
+def read_members(keys: ShardKeys, span: Span) -> Steps[set[int]]:
     """Give all numbers of a span, piece by piece."""
     found: set[int] = set()
     low, high = score_bounds(span)
     offset = 0
     while True:
-        (rows,) = yield [zrange(score_key(keys, span.field), low, high, offset, SCORES_AT_ONCE)]
-        found.update(int(member) for member, _ in rows)
-        if len(rows) < SCORES_AT_ONCE:
-            return sorted(found)
-        # Go on at the last score. Only where one score fills a whole piece, count on inside of it.
-        last = f"{rows[-1][1]:.0f}"
-        offset = offset + len(rows) if last == low else sum(1 for _, score in rows if f"{score:.0f}" == last)
-        low = last
+        members, edge = yield zpiece(score_key(keys, span.field), low, high, offset, SCORES_AT_ONCE)
+        found.update(map(int, members))
+        if len(members) < SCORES_AT_ONCE or not edge:
+            return found
+        # Go on at the last known score; only where one score fills a whole piece, count on inside of it.
+        last = f"{edge[0][1]:.0f}"
+        low, offset = (low, offset + SCORES_AT_ONCE - OVERLAP) if last == low else (last, 0)
 
 
 def _in(span: Span, score: float) -> bool:

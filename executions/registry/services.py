@@ -21,6 +21,7 @@ of the next one. Who can die when, and what then happens:
 | releaser between `park(publish=True)` and the message | chosen, in the outbox | the publisher |
 | who terminates, before `unpark` | parked here, record ended | whoever chooses it next drops it |
 | who resumes, half-way | some still parked | the waker |
+| who sets the first limit, before `adopt` | attempts without a slot | the waker adopts them |
 | who updates, before the push | the new version stands | every reader, within `FRESH_S` |
 """
 
@@ -28,16 +29,17 @@ from __future__ import annotations
 
 import json
 import mmap
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
-from executions.clock import SYSTEM_CLOCK, to_datetime
+from executions.clock import SYSTEM_CLOCK
 from executions.errors import Conflict, NotFound
 from executions.ids import new_id
 from executions.policy import NO_POLICY, Policy
 from executions.registry import keys, scripts
 from executions.registry.connection import translated
+from executions.registry.service_records import Declaration, merged, state_of, written
 from executions.registry.space import Space
 from executions.service import ServiceSettings, ServiceState, changes_between
 
@@ -65,21 +67,6 @@ class Permit:
     ticket: str = ""
     #: Whether this call took the slot, and did not find it taken by the same attempt.
     fresh: bool = False
-
-
-@dataclass(frozen=True)
-class Declaration:
-    """A service as code deploys it."""
-
-    name: str
-    settings: ServiceSettings
-    functions: Mapping[str, str]
-    principal: str
-
-    def encode(self) -> str:
-        """Give what is compared with the next declaration."""
-        content = {"settings": self.settings.as_dict(), "functions": dict(self.functions)}
-        return json.dumps(content, sort_keys=True, separators=(",", ":"))
 
 
 class Services:
@@ -119,7 +106,7 @@ class Services:
     def read(self, name: str) -> ServiceState | None:
         """Read a service from the server; `None` where there is none."""
         raw = self._space.client.hgetall(self._key(name))
-        return _state(name, raw) if raw else None
+        return state_of(name, raw) if raw else None
 
     @translated
     def all(self) -> list[ServiceState]:
@@ -131,7 +118,7 @@ class Services:
             pipeline.hgetall(self._key(name))
         for name, raw in zip(names, pipeline.execute(), strict=True):
             if raw:
-                found.append(_state(name, raw))
+                found.append(state_of(name, raw))
         return found
 
     # -- writing --
@@ -145,15 +132,15 @@ class Services:
         while True:
             raw: Any = self._space.client.hgetall(self._key(declared.name))
             if not raw:
-                fields = ["id", new_id(), *_written(declared.settings, declared.principal)]
+                fields = ["id", new_id(), *written(declared.settings, declared.principal)]
                 fields += ["functions", json.dumps(dict(declared.functions)), "declared", declared.encode()]
                 outcome = self._write(declared.name, 0, fields)
             elif raw.get(b"declared", b"").decode() == declared.encode():
                 self._undeclared.pop(declared.name, None)
-                return _state(declared.name, raw)
+                return state_of(declared.name, raw)
             else:
-                now = _state(declared.name, raw)
-                fields = [*_written(_merged(now.settings, raw.get(b"declared"), declared), declared.principal)]
+                now = state_of(declared.name, raw)
+                fields = [*written(merged(now.settings, raw.get(b"declared"), declared), declared.principal)]
                 fields += ["functions", json.dumps(dict(declared.functions)), "declared", declared.encode()]
                 outcome = self._write(declared.name, now.version, fields)
             if outcome == b"ok":
@@ -171,7 +158,7 @@ class Services:
         self, known: ServiceState, settings: ServiceSettings, *, principal: str, force: bool = False
     ) -> ServiceState:
         """Write the next version; raise `Conflict` where the known one is not in force any more."""
-        outcome = self._write(known.name, known.version, _written(settings, principal), force)
+        outcome = self._write(known.name, known.version, written(settings, principal), force)
         if outcome == b"ok":
             self.announce(known.name)
         now = self.read(known.name)
@@ -321,6 +308,13 @@ class Services:
                 stale += (ticket, f"{since_us:.0f}")
         return int(scripts.SERVICE_RECLAIM(client, (key,), tuple(stale))) if stale else 0
 
+    @translated
+    def adopt(self, name: str, tickets: Iterable[str]) -> int:
+        """Give slots to attempts that started before the service had a limit, so that they count; give how many."""
+        places = {ticket: round(SYSTEM_CLOCK.now() * 1_000_000) for ticket in tickets}
+        key = keys.service_slots(self._space.namespace, name)
+        return int(self._space.client.zadd(key, places, nx=True)) if places else 0
+
     def _reclaim_if_due(self, name: str) -> bool:
         now = SYSTEM_CLOCK.monotonic()
         if self._reclaimed.get(name, 0.0) > now:
@@ -363,34 +357,3 @@ def _is_stale(ticket: str, status: bytes | None, number: bytes | None, had_time:
         # It has entered and is about to start; a message from elsewhere is recorded only then.
         return had_time
     return True
-
-
-def _written(settings: ServiceSettings, principal: str) -> list[Any]:
-    return ["settings", json.dumps(settings.as_dict(), separators=(",", ":")), "updated_by", principal]
-
-
-def _merged(now: ServiceSettings, before: bytes | None, declared: Declaration) -> ServiceSettings:
-    """Lay what the code declares otherwise than before over the settings in force."""
-    old = json.loads(before)["settings"] if before else {}
-    new = json.loads(declared.encode())["settings"]
-    changed = {name: new.get(name) for name in old.keys() | new.keys() if old.get(name) != new.get(name)}
-    values: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in changed.items()
-    }
-    return replace(now, **values)
-
-
-def _state(name: str, raw: Mapping[bytes, bytes]) -> ServiceState:
-    text = {key.decode(): value.decode(errors="replace") for key, value in raw.items()}
-    return ServiceState(
-        name=name,
-        id=text.get("id", ""),
-        version=int(text.get("version", 0)),
-        settings=ServiceSettings.read(json.loads(text.get("settings", "{}"))),
-        functions=json.loads(text.get("functions", "{}")),
-        paused=text.get("paused") == "1",
-        updated_by=text.get("updated_by", ""),
-        created=to_datetime(int(text["created"])) if "created" in text else None,
-        updated=to_datetime(int(text["updated"])) if "updated" in text else None,
-        forced=int(text.get("forced", 0)),
-    )

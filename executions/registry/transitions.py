@@ -8,125 +8,57 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from executions import ids
-from executions.errors import NotFound
 from executions.registry import scripts
 from executions.registry.connection import translated
+from executions.registry.outcomes import (
+    Accepted,
+    Asked,
+    Cancelled,
+    Ended,
+    Expired,
+    Found,
+    Missing,
+    Opened,
+    Started,
+    StopFirst,
+    found_or_raise,
+    read_ended,
+    read_found,
+    read_opened,
+)
 from executions.registry.space import Space
+from executions.registry.submission import Submission, fields_of, next_message, terms_of
 from executions.states import Reason, Status
+
+#: The verbs, and what goes in and comes out: whoever changes a state imports from here.
+__all__ = [
+    "REVOKED_RESULT",
+    "Accepted",
+    "Asked",
+    "Cancelled",
+    "Ended",
+    "Ending",
+    "Expired",
+    "Found",
+    "Missing",
+    "Opened",
+    "Started",
+    "StopFirst",
+    "Submission",
+    "Transitions",
+    "found_or_raise",
+    "next_message",
+]
 
 #: Seconds that keys outlive the retention, so that the pruner finds the record whose index entries it removes.
 RETENTION_SLACK_S = 24 * 3600
 
 #: Points of step metrics that are kept of one execution, the newest.
 METRICS_CAP = 10_000
-
-
-@dataclass(frozen=True, kw_only=True)
-class Submission:
-    """What is known of an execution when it is accepted."""
-
-    id: str
-    function: str
-    inputs: str
-    reason: Reason = Reason.QUEUED
-    message: str = ""
-    payload: str | None = None
-    headers: str | None = None
-    options: dict[str, Any] = field(default_factory=dict)
-    name: str | None = None
-    service: str | None = None
-    pipeline: str | None = None
-    stage: str | None = None
-    queue: str | None = None
-    principal: str | None = None
-    parent_id: str | None = None
-    root_id: str | None = None
-    reference: str | None = None
-    #: Celery's own count of retries, which its `retry()` goes by.
-    retries: int = 0
-    eta_us: int | None = None
-    expires_us: int | None = None
-    tags: tuple[str, ...] = ()
-    properties: dict[str, str] = field(default_factory=dict)
-    #: Whether the message may have to be published again; not so for eager runs, which have none.
-    in_outbox: bool = True
-
-
-@dataclass(frozen=True)
-class Accepted:
-    """The execution is new."""
-
-    number: int
-
-
-@dataclass(frozen=True)
-class Found:
-    """There is such an execution already, or it is not in the state that was expected."""
-
-    status: Status
-    reason: Reason
-    attempt: int
-
-
-@dataclass(frozen=True)
-class Missing:
-    """There is no such execution."""
-
-
-@dataclass(frozen=True)
-class Expired:
-    """The execution waited too long and has been closed."""
-
-
-@dataclass(frozen=True)
-class Started:
-    """The attempt is ours."""
-
-    attempt: int
-    options: dict[str, Any]
-    created_us: int
-    state: str
-    payload: str
-    started_us: int
-
-
-@dataclass(frozen=True)
-class Ended:
-    """The execution has ended, now."""
-
-    at_us: int
-
-
-@dataclass(frozen=True)
-class Opened:
-    """The execution waits for its next attempt."""
-
-    attempt: int
-
-
-@dataclass(frozen=True)
-class StopFirst:
-    """Somebody asked for the execution to stop: it must not be tried again."""
-
-
-@dataclass(frozen=True)
-class Cancelled:
-    """The execution was waiting and is terminated."""
-
-    #: Whether its message carries what others wait for: a chain's next step, a chord's body.
-    has_followers: bool = False
-
-
-@dataclass(frozen=True)
-class Asked:
-    """The execution is running; its worker has to stop it."""
-
-    worker: str
-    attempt: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,8 +92,7 @@ class Transitions:
     @translated
     def submit(self, submission: Submission) -> Accepted | Found:
         """Accept an execution; where the id is known already, say how it stands and change nothing."""
-        keys, args = self.submit_call(submission)
-        return self.submit_reply(scripts.SUBMIT(self._space.client, keys, args))
+        return self.submit_raw(*self.submit_call(submission))
 
     @translated
     def submit_many(self, submissions: Sequence[Submission]) -> list[Accepted | Found]:
@@ -173,10 +104,15 @@ class Transitions:
             scripts.SUBMIT.queue(pipeline, *self.submit_call(submission))
         return [self.submit_reply(reply) for reply in pipeline.execute()]
 
+    @translated
+    def submit_raw(self, keys: tuple[str, ...], args: tuple[Any, ...]) -> Accepted | Found:
+        """Accept an execution whose keys and arguments are made already."""
+        return self.submit_reply(scripts.SUBMIT(self._space.client, keys, args))
+
     def submit_call(self, submission: Submission) -> tuple[tuple[str, ...], tuple[Any, ...]]:
         """Give the keys and arguments of the script, for a pipeline."""
-        fields = _submit_fields(submission)
-        terms = _submit_terms(submission)
+        fields = fields_of(submission)
+        terms = terms_of(submission)
         keys = self._space.keys(submission.id).of_transition(submission.id, 1)
         return keys, (
             submission.id,
@@ -193,7 +129,7 @@ class Transitions:
     @staticmethod
     def submit_reply(reply: list[Any]) -> Accepted | Found:
         """Read what the script answered."""
-        return Accepted(int(reply[1])) if reply[0] == b"new" else _found(reply)
+        return Accepted(int(reply[1])) if reply[0] == b"new" else read_found(reply)
 
     @translated
     def start(
@@ -205,6 +141,7 @@ class Transitions:
         pid: int,
         pool: str,
         service_version: int | None = None,
+        reset: str = "",
     ) -> Started | Found | Missing | Expired:
         """Take the next attempt; exactly one caller gets it."""
         reply = scripts.START(
@@ -218,6 +155,7 @@ class Transitions:
                 pool,
                 "" if service_version is None else service_version,
                 self._life_s,
+                reset,
             ),
         )
         word = reply[0]
@@ -233,13 +171,13 @@ class Transitions:
             )
         if word == b"missing":
             return Missing()
-        return Expired() if word == b"expired" else _found(reply)
+        return Expired() if word == b"expired" else read_found(reply)
 
     @translated
     def finish(self, execution_id: str, attempt: int, ending: Ending) -> Ended | Found | Missing:
         """End the running attempt for good: `succeed`, `fail` or `stop`, as the ending says."""
         keys, args = self.finish_call(execution_id, attempt, ending)
-        return _ended(scripts.FINISH(self._space.client, keys, args))
+        return read_ended(scripts.FINISH(self._space.client, keys, args))
 
     def finish_call(self, execution_id: str, attempt: int, ending: Ending) -> tuple[tuple[str, ...], tuple[Any, ...]]:
         """Give the keys and arguments of the script, for a pipeline."""
@@ -277,7 +215,7 @@ class Transitions:
                 *ending.fields,
             ),
         )
-        return _ended(reply)
+        return read_ended(reply)
 
     @translated
     def terminate(
@@ -302,7 +240,7 @@ class Transitions:
             return Cancelled(bool(reply[1]))
         if reply[0] == b"asked":
             return Asked(reply[1].decode(), int(reply[2]))
-        return Missing() if reply[0] == b"missing" else _found(reply)
+        return Missing() if reply[0] == b"missing" else read_found(reply)
 
     @translated
     def retry(
@@ -326,7 +264,7 @@ class Transitions:
                 len(ended), *ended, len(coming), *coming, function,
             ),
         )  # fmt: skip
-        return StopFirst() if reply[0] == b"stop" else _opened(reply)
+        return StopFirst() if reply[0] == b"stop" else read_opened(reply)
 
     @translated
     def rerun(
@@ -344,7 +282,7 @@ class Transitions:
             self._space.keys(execution_id).of_transition(execution_id, 1),
             (execution_id, principal, message, len(coming), *coming, function),
         )
-        return _opened(reply)
+        return read_opened(reply)
 
     @translated
     def park(
@@ -365,7 +303,7 @@ class Transitions:
             self._space.keys(execution_id).of_transition(execution_id, 1),
             (execution_id, reason.value, message, "1" if publish else "", "" if attempt is None else attempt),
         )
-        return _opened(reply)
+        return read_opened(reply)
 
     @translated
     def supply(
@@ -377,7 +315,7 @@ class Transitions:
             self._space.keys(execution_id).of_transition(execution_id, 1),
             (execution_id, message, len(coming), *coming, function),
         )
-        return _opened(reply)
+        return read_opened(reply)
 
     @translated
     def service_of(self, execution_id: str) -> str | None:
@@ -406,7 +344,7 @@ class Transitions:
         )  # fmt: skip
         if reply[0] == b"ok":
             return None
-        return Missing() if reply[0] == b"missing" else _found(reply)
+        return Missing() if reply[0] == b"missing" else read_found(reply)
 
     @translated
     def report(
@@ -439,70 +377,3 @@ class Transitions:
             (execution_id, number),
         )
         return bool(reply[0] == b"ok")
-
-
-def next_message(s: Submission) -> list[Any]:
-    """Give what changes on the record when another message is sent for an execution that is known."""
-    fields: list[Any] = ["in", s.inputs, "pay", s.payload or "", "hd", s.headers or "", "re", s.retries]
-    for code, value in (("eta", s.eta_us), ("ex", s.expires_us)):
-        if value is not None:
-            fields += (code, value)
-    return fields
-
-
-def found_or_raise(outcome: Any, execution_id: str) -> Any:
-    """Give the outcome, or raise `NotFound` where there is no such execution."""
-    if isinstance(outcome, Missing):
-        raise NotFound(f"no execution {execution_id!r}: the id is unknown or it was removed after its retention")
-    return outcome
-
-
-def _submit_fields(s: Submission) -> list[Any]:
-    fields: list[Any] = ["fn", s.function, "in", s.inputs]
-    for code, value in (
-        ("pay", s.payload), ("hd", s.headers), ("nm", s.name), ("sv", s.service), ("pl", s.pipeline),
-        ("sg", s.stage), ("qu", s.queue), ("pr", s.principal), ("pa", s.parent_id), ("ref", s.reference),
-        ("eta", s.eta_us), ("ex", s.expires_us),
-    ):  # fmt: skip
-        if value is not None:
-            fields += (code, value)
-    if s.root_id and s.root_id != s.id:
-        fields += ("ro", s.root_id)
-    if s.options:
-        fields += ("op", json.dumps(s.options, separators=(",", ":")))
-    if s.tags:
-        fields += ("tg", json.dumps(s.tags))
-    for key, text in s.properties.items():
-        fields += (f"p.{key}", text)
-    return fields
-
-
-def _submit_terms(s: Submission) -> list[str]:
-    terms: list[str] = ["function", s.function]
-    for field_name, value in (
-        ("service", s.service), ("queue", s.queue), ("pipeline", s.pipeline), ("stage", s.stage),
-        ("parent", s.parent_id), ("name", s.name),
-    ):  # fmt: skip
-        if value:
-            terms += (field_name, value)
-    if s.root_id and s.root_id != s.id:
-        terms += ("root", s.root_id)
-    for tag in s.tags:
-        terms += ("tag", tag)
-    return terms
-
-
-def _found(reply: list[Any]) -> Found:
-    return Found(Status(reply[1].decode()), Reason(reply[2].decode()), int(reply[3]))
-
-
-def _ended(reply: list[Any]) -> Ended | Found | Missing:
-    if reply[0] == b"ok":
-        return Ended(int(reply[1]))
-    return Missing() if reply[0] == b"missing" else _found(reply)
-
-
-def _opened(reply: list[Any]) -> Opened | Found | Missing:
-    if reply[0] == b"ok":
-        return Opened(int(reply[1]))
-    return Missing() if reply[0] == b"missing" else _found(reply)

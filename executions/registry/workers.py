@@ -32,6 +32,15 @@ class WorkerInfo:
 
 
 @dataclass(frozen=True)
+class LostTerm:
+    """A worker whose lease has run out. What it started before `before` (seconds) is nobody's any more."""
+
+    worker: str
+    term: str
+    before: float
+
+
+@dataclass(frozen=True)
 class StopCommand:
     """Somebody wants an execution stopped, and this worker runs it."""
 
@@ -65,10 +74,38 @@ class Workers:
         ends = now + self._settings.lease_s
         pipeline = client.pipeline(transaction=True)
         pipeline.zadd(keys.workers(namespace), {term: ends})
-        pipeline.hset(keys.worker(namespace, term), mapping={"name": worker, "facts": json.dumps(facts), "lease": ends})
+        pipeline.hset(keys.worker(namespace, term), mapping={"name": worker, "facts": json.dumps(facts)})
+        pipeline.hsetnx(keys.worker(namespace, term), "since", now)
         pipeline.expire(keys.worker(namespace, term), round(self._settings.lease_s * REMEMBERED_LEASES))
         pipeline.execute()
         return True, [command for _, found in stops for command in _commands(found, worker)]
+
+    @translated
+    def give_up(self, term: str) -> None:
+        """Leave the fleet with functions still running: whoever leads may rescue them at once."""
+        self._space.client.zadd(keys.workers(self._space.namespace), {term: 0})
+
+    @translated
+    def lost(self, limit: int = 20) -> list[LostTerm]:
+        """List terms whose lease has run out, each with the time before which its executions started."""
+        client, namespace = self._space.client, self._space.namespace
+        seconds, micros = client.time()
+        now = seconds + micros / 1_000_000
+        leases = client.zrange(keys.workers(namespace), 0, -1, withscores=True)
+        alive = [term.decode() for term, ends in leases if ends >= now]
+        since = dict(zip(alive, self._since(alive), strict=True))
+        found = []
+        for term in [term.decode() for term, ends in leases if ends < now][:limit]:
+            name = term.rpartition("#")[0]
+            heirs = [since[other] for other in alive if other.rpartition("#")[0] == name]
+            found.append(LostTerm(name, term, min(heirs, default=now)))
+        return found
+
+    def _since(self, terms: list[str]) -> list[float]:
+        pipeline = self._space.client.pipeline(transaction=False)
+        for term in terms:
+            pipeline.hget(keys.worker(self._space.namespace, term), "since")
+        return [float(value or 0) for value in pipeline.execute()]
 
     @translated
     def resign(self, term: str) -> None:

@@ -1,6 +1,7 @@
 """The chores that make the promises true after a crash: each is `run_once(now) -> Report`."""
 
 from dataclasses import dataclass
+from typing import Protocol
 
 
 @dataclass(frozen=True)
@@ -10,3 +11,10 @@ class Report:
     done: int = 0
     left: int = 0
     notes: tuple[str, ...] = ()
+
+
+class Chore(Protocol):
+    """A background task as a service: bounded, and safe to run twice."""
+
+    def run_once(self, now: float) -> Report:
+        """Do one batch of it; `now` is in seconds since the epoch."""

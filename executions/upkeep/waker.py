@@ -29,9 +29,11 @@ class Waker:
             reclaimed = self._parts.services.reclaim(state.name)
             if reclaimed:
                 notes.append(f"{state.name}: {reclaimed} slots taken back")
-            done += reclaimed + self._look(state, now)
-        left = 0
-        return Report(done, left, tuple(notes))
+            adopted = parking.count_running(self._parts, state)
+            if adopted:
+                notes.append(f"{state.name}: {adopted} from before its limit counted")
+            done += reclaimed + adopted + self._look(state, now)
+        return Report(done, 0, tuple(notes))
 
     def _look(self, state: ServiceState, now: float) -> int:
         services, name = self._parts.services, state.name

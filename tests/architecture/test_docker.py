@@ -74,7 +74,7 @@ def test_images_are_pinned() -> None:
 
 
 def test_our_image_has_the_version_of_the_package() -> None:
-    version = re.search(r'^version = "(.+)"', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    version = re.search(r'^VERSION = "(.+)"', (ROOT / "executions" / "version.py").read_text(), re.MULTILINE)
     assert version
     images = {SERVICES[name]["image"] for name in OURS}
     assert images == {f"executions:{version[1]}"}

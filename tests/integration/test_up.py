@@ -252,6 +252,15 @@ def test_a_changed_wish_replaces_what_no_longer_fits(project: Project) -> None:
     assert list(project.parts) == ["worker1"]
 
 
+def test_a_killed_worker_that_is_no_longer_wanted_is_forgotten(project: Project, eventually: Eventually) -> None:
+    project.up("--workers", "2")
+    kill(project.process("worker2"), eventually)
+    project.up("--workers", "1")
+    assert list(project.parts) == ["worker1"]
+    leaders = [process for process in project.processes if os.getsid(process.pid) == process.pid]
+    assert len(leaders) == 2
+
+
 def test_a_given_server_takes_the_place_of_the_embedded_one(
     project: Project, server_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

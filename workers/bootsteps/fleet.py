@@ -27,8 +27,10 @@ from executions.ids import new_id
 from executions.registry.workers import StopCommand, read_command
 from executions.slots import Seen, Slots, Stop, token_of
 from executions.telemetry import log
+from executions.version import VERSION
 from workers.bootsteps.resets import Resets
 from workers.bootsteps.stops import Stopper
+from workers.bootsteps.upkeep import UpkeepThread
 from workers.pools import install_soft_signal, pool_for
 from workers.processes import Watched
 
@@ -51,6 +53,7 @@ class Fleet(bootsteps.StartStopStep):
     def __init__(self, parent: Any, **options: Any) -> None:
         self.site = site_of(parent.app)
         self.thread: FleetThread | None = None
+        self.upkeep: UpkeepThread | None = None
         if self.site is None:
             self.enabled = False
             return
@@ -82,8 +85,12 @@ class Fleet(bootsteps.StartStopStep):
             install_soft_signal(self.site.place)
         self.thread = FleetThread(self.site, self.site.place, parent)
         self.thread.start()
+        self.upkeep = UpkeepThread(self.site, lambda: self.thread.term if self.thread else "")
+        self.upkeep.start()
 
     def stop(self, parent: Any) -> None:
+        if self.upkeep is not None:
+            self.upkeep.leave()
         if self.thread is not None:
             self.thread.leave()
 
@@ -114,7 +121,10 @@ class FleetThread(threading.Thread):
         self._leaving.set()
         self.join(timeout=5.0)
         try:
-            self._site.workers.resign(self.term)
+            if self._place.slots.seen():
+                self._site.workers.give_up(self.term)
+            else:
+                self._site.workers.resign(self.term)
         except ExecutionsError:
             log(logger, "registry.unreachable", while_doing="resign")
 
@@ -148,6 +158,7 @@ class FleetThread(threading.Thread):
 
     def _facts(self) -> dict[str, Any]:
         return {
+            "version": VERSION,
             "pid": os.getpid(),
             "pool": self._place.pool,
             "concurrency": getattr(self._worker, "concurrency", None),
@@ -206,6 +217,13 @@ class FleetThread(threading.Thread):
         self._place.slots.leave(seen.index)
         if request is not None:
             settle_loss(self._site, request)
+        self._replace_child()
+
+    def _replace_child(self) -> None:
+        """Have the pool start a new child now; by itself it looks only every five seconds."""
+        hub, maintain = getattr(self._worker, "hub", None), getattr(self._worker.pool, "maintain_pool", None)
+        if hub is not None and maintain is not None:
+            hub.call_soon(maintain)
 
     def _request_of(self, token: int) -> Any:
         for request in list(state.active_requests) + list(state.reserved_requests):

@@ -107,7 +107,6 @@ def start(
     dies_with_parent: bool = False,
 ) -> Child:
     """Start a detached process: its own session, nothing to read, its output appended to a log file."""
-    rotate(log)
     with log.open("ab") as output:
         popen = subprocess.Popen(
             command,

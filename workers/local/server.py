@@ -235,13 +235,15 @@ class EmbeddedServer:
 
     def _spawn(self, lock: int) -> Child:
         (self.folder / "valkey.pid").unlink(missing_ok=True)
-        processes.rotate(self._log)
+        output = self.folder / "valkey.out"
+        for log in (self._log, output):
+            processes.rotate(log)
         settings = self.folder / "valkey.conf"
         settings.write_text(SETTINGS.format(host=HOST, port=self.port))
         binary = self._binary or find_binary()
         return processes.start(
             [str(binary), str(settings)],
-            log=self.folder / "valkey.out",
+            log=output,
             mark=self._mark,
             cwd=self.folder,
             pass_fds=(lock,),

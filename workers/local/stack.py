@@ -119,10 +119,11 @@ class Stack:
 
     def _retire(self, recorded: dict[str, Part], keep: dict[str, Spec]) -> None:
         """End what runs but is not wished for, or is wished for in another way."""
-        retired = [part for name, part in recorded.items() if part.is_alive and part.spec != keep.get(name)]
+        retired = [part for name, part in recorded.items() if part.spec != keep.get(name)]
         for part in retired:
-            why = "it changed" if part.spec.name in keep else "it is not wanted"
-            self._say(f"stopping {part.spec.name}: {why}")
+            if part.is_alive:
+                why = "it changed" if part.spec.name in keep else "it is not wanted"
+                self._say(f"stopping {part.spec.name}: {why}")
         self._end(retired, GRACE_S)
 
     def _start_missing(self, specs: list[Spec]) -> None:

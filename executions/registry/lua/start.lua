@@ -1,6 +1,7 @@
 -- start: give the next attempt to exactly one worker.
 -- KEYS   see _prelude; 11 is the log of the attempt that starts
--- ARGV   id, attempt named by the message ('' for any), worker, pid, pool, service version or '', retention_s
+-- ARGV   id, attempt named by the message ('' for any), worker, pid, pool, service version or '', retention_s,
+--        what a reset means where the call does not say, as `on_reset/max_attempts`, or ''
 -- REPLY  {'ok', attempt, options, created_us, state, payload reference, started_us}
 --        | {'missing'} | {'taken', status, reason, attempt} | {'expired'}
 -- EFFECT record, entry, indexes, event; the outbox entry goes; an expired execution is closed
@@ -24,6 +25,8 @@ local seq, text = entry(x, 'running', 'started', at_us, x.attempt)
 redis.call('HSET', RECORD, 'st', 'running', 'rs', 'started', 'msg', '', 'at', x.attempt, 'sd', int(at_us), 'wk', worker,
   'pid', ARGV[4], 'po', ARGV[5], 'ls', x.entries, seq, text)
 if version ~= '' then redis.call('HSET', RECORD, 'vs', version) end
+if x.attempt > 1 then redis.call('HDEL', RECORD, 'rp') end
+if ARGV[8] ~= '' then redis.call('HSET', RECORD, 'rp', ARGV[8]) end
 move('status', 'pending', 'running', x.number)
 move('worker', x.worker, worker, x.number)
 if x.attempt == 1 then mark('has:started', x.number, true) end

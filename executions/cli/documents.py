@@ -1,0 +1,80 @@
+"""Executions, workers and the like as plain data, for `--json` and `--csv`."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from executions.errors import ExecutionsError
+from executions.execution import Attempt, Execution
+
+#: What a list tells of each execution, in this order; also the columns of `--csv`.
+SUMMARY = (
+    "id", "number", "name", "function", "service", "pipeline", "stage", "queue", "status", "reason", "message",
+    "attempt", "progress", "worker", "principal", "parent_id", "root_id", "reference", "created", "queued",
+    "started", "finished", "duration", "tags", "to_terminate",
+)  # fmt: skip
+
+
+def plain(value: Any) -> Any:
+    """Turn a value into what JSON knows; times are written as RFC 3339."""
+    if isinstance(value, datetime):
+        return rfc3339(value)
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(item) for item in value]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if value is None or isinstance(value, str | int | float):
+        return value
+    return str(value)
+
+
+def rfc3339(moment: datetime | None) -> str:
+    """Write a time in UTC, or nothing."""
+    return "" if moment is None else moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def summary(execution: Execution) -> dict[str, Any]:
+    """Give what a list tells of an execution."""
+    return {name: plain(getattr(execution, name)) for name in SUMMARY}
+
+
+def full(execution: Execution) -> dict[str, Any]:
+    """Give everything that is known of an execution."""
+    output, missing = read_output(execution)
+    document = summary(execution) | {
+        "service_version": execution.service_version,
+        "pid": execution.pid,
+        "pool": execution.pool,
+        "eta": plain(execution.eta),
+        "expires": plain(execution.expires),
+        "execution_timeout": execution.execution_timeout,
+        "max_attempts": execution.max_attempts,
+        "progress_message": execution.progress_message,
+        "properties": plain(execution.properties),
+        "inputs": plain(execution.inputs),
+        "output": plain(output),
+        "error": plain(execution.error),
+        "stop_request": plain(execution.stop_request),
+        "latest_status": plain(execution.latest_status),
+        "status_log": plain(execution.status_log),
+        "attempts": [_attempt(attempt) for attempt in execution.attempts_log],
+        "metrics": plain(execution.metrics()),
+    }
+    return document | ({"output_missing": missing} if missing else {})
+
+
+def read_output(execution: Execution) -> tuple[Any, str | None]:
+    """Give the output, or why it cannot be had from here: the record is worth showing all the same."""
+    try:
+        return execution.output, None
+    except ExecutionsError as error:
+        return None, str(error)
+
+
+def _attempt(attempt: Attempt) -> dict[str, Any]:
+    return {**plain(attempt), "duration": attempt.duration}

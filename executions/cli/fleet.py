@@ -1,0 +1,58 @@
+"""`workers`: who is there to run something."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+from rich.text import Text
+
+from executions.cli import render
+from executions.cli.commands import Command
+from executions.cli.documents import plain
+from executions.cli.render import Column, Cut
+from executions.cli.session import Session, pass_session
+
+
+def _state(worker: Any) -> Text:
+    return Text("alive", "green") if worker.alive else Text("lost", "red")
+
+
+def _fact(name: str) -> Any:
+    return lambda worker: str(worker.facts.get(name, ""))
+
+
+_COLUMNS = (
+    Column("NAME", lambda worker: worker.name),
+    Column("STATE", _state),
+    Column("RUNS", lambda worker: f"{worker.facts.get('running', 0)}/{worker.facts.get('concurrency') or '?'}"),
+    Column("POOL", _fact("pool")),
+    Column("QUEUES", lambda worker: ",".join(worker.facts.get("queues") or ()), cut=Cut.END),
+    Column("PID", _fact("pid"), wide_from=100, right=True),
+    Column("VERSION", _fact("version"), wide_from=100),
+)
+
+
+@click.command(cls=Command)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.option("--quiet", "-q", is_flag=True, help="Only the names of those alive, one a line.")
+@pass_session
+def workers(session: Session, as_json: bool, quiet: bool) -> None:
+    """List the workers, those alive first.
+
+    RUNS is how many executions each runs, of how many it could.
+    """
+    found = session.client.workers.list()
+    if as_json:
+        session.json([_document(worker) for worker in found])
+    elif quiet:
+        session.lines(worker.name for worker in found if worker.alive)
+    elif found:
+        render.table(session.out, _COLUMNS, found)
+    else:
+        session.hint("no workers; `executions doctor` says how to start one")
+
+
+def _document(worker: Any) -> dict[str, Any]:
+    document: dict[str, Any] = plain(worker)
+    return {**document.pop("facts"), **document}

@@ -1,0 +1,160 @@
+"""`ls`: the executions that match, as a table, as JSON, as CSV or as ids."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import click
+
+from executions.cli import render
+from executions.cli.commands import Command
+from executions.cli.completion import FunctionName
+from executions.cli.documents import SUMMARY, rfc3339, summary
+from executions.cli.problems import pointing_into
+from executions.cli.render import Column, Cut
+from executions.cli.session import Session, pass_session
+from executions.cli.values import Statuses, quoted, since_query
+from executions.execution import Execution
+
+#: What is asked for at once; a longer list is read in pieces.
+PAGE = 500
+
+SORTS = ("created", "started", "finished", "duration")
+
+#: Width of a terminal from which on a status shows its reason.
+_ROOMY = 100
+
+_COLUMNS = (
+    Column("ID", lambda e: e.id),
+    Column("STATUS", render.short_status, wide_to=_ROOMY),
+    Column("STATUS", render.status_text, wide_from=_ROOMY),
+    Column("FUNCTION", lambda e: e.function, cut=Cut.BEGINNING),
+    Column("AGE", lambda e: render.age(e.created), right=True),
+    Column("TOOK", render.took, right=True),
+    Column("TRY", lambda e: str(e.attempt), wide_from=100, right=True),
+    Column("NAME", lambda e: e.name or "", wide_from=120, cut=Cut.END),
+    Column("QUEUE", lambda e: e.queue or "", wide_from=140, cut=Cut.END),
+    Column("WORKER", lambda e: e.worker or "", wide_from=160, cut=Cut.END),
+    Column("TAGS", lambda e: ", ".join(e.tags), wide_from=160, cut=Cut.END),
+    Column("MESSAGE", lambda e: e.message, wide_from=180, cut=Cut.END),
+)
+
+#: Read by programs that cut lines into words: nothing may hold a space, no time may depend on now.
+_PLAIN_COLUMNS = (
+    Column("ID", lambda e: e.id),
+    Column("STATUS", lambda e: e.status.value),
+    Column("REASON", lambda e: e.reason or "-"),
+    Column("FUNCTION", lambda e: e.function),
+    Column("CREATED", lambda e: rfc3339(e.created)),
+    Column("SECONDS", lambda e: "-" if e.duration is None else f"{e.duration:.3f}", right=True),
+    Column("TRY", lambda e: str(e.attempt), right=True),
+    Column("QUEUE", lambda e: e.queue or "-"),
+)
+
+
+@click.command(cls=Command)
+@click.argument("query", nargs=-1)
+@click.option("--status", "-s", type=Statuses(), multiple=True, help="Only these; also several with commas.")
+@click.option("--function", "-f", type=FunctionName(), multiple=True, help="Only of these functions.")
+@click.option("--queue", multiple=True, help="Only of these queues.")
+@click.option("--since", metavar="TIME", help="Created since: 30m, 2h, 7d ago, or 2026-01-31, today.")
+@click.option(
+    "--sort", metavar="KEY", default="-created", show_default=True, help=f"{', '.join(SORTS)}; with - largest first."
+)
+@click.option("--limit", "-n", type=click.IntRange(1), default=50, show_default=True, help="How many at most.")
+@click.option("--cursor", metavar="TEXT", help="Go on where an earlier list ended.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document: items and next_cursor.")
+@click.option("--csv", "as_csv", is_flag=True, help="Comma-separated values with a header.")
+@click.option("--quiet", "-q", is_flag=True, help="Only the ids, one a line.")
+@pass_session
+def ls(
+    session: Session,
+    query: tuple[str, ...],
+    since: str | None,
+    sort: str,
+    limit: int,
+    cursor: str | None,
+    as_json: bool,
+    as_csv: bool,
+    quiet: bool,
+    **filters: tuple[str, ...],
+) -> None:
+    """List executions, the newest first.
+
+    QUERY is in the search language, such as status:failed AND queue:gpu, and the options narrow it further.
+    What the shell would change needs quotes: 'duration:>5s'.
+    """
+    if as_json + as_csv + quiet > 1:
+        raise click.UsageError("choose one of --json, --csv and --quiet", click.get_current_context())
+    asked = compose(" ".join(query), since, filters)
+    with pointing_into(asked):
+        items, after = gather(session, asked, sort, limit, cursor)
+    if as_json:
+        session.json({"items": [summary(item) for item in items], "next_cursor": after})
+    elif as_csv:
+        session.write(to_csv(items))
+    elif quiet:
+        session.lines(item.id for item in items)
+    else:
+        _show(session, items, asked, after)
+
+
+def compose(query: str, since: str | None, filters: dict[str, tuple[str, ...]]) -> str | None:
+    """Put the query together: what was written first, so that places in it stay where they are."""
+    parts = [query.strip()] if query.strip() else []
+    for field, given in filters.items():
+        values = [value for text in given for value in (text.split(",") if field == "status" else [text])]
+        if values:
+            parts.append(f"{field}:{','.join(value if field == 'status' else quoted(value) for value in values)}")
+    if since:
+        parts.append(since_query(since))
+    return " AND ".join(parts) or None
+
+
+def gather(
+    session: Session, query: str | None, sort: str, limit: int, cursor: str | None
+) -> tuple[list[Execution], str | None]:
+    """Read as many as were asked for; a page may be shorter than it could be and still not be the last."""
+    items: list[Execution] = []
+    while True:
+        page = session.client.executions.list(query, sort=sort, limit=min(PAGE, limit - len(items)), cursor=cursor)
+        items += page.items
+        cursor = page.next_cursor
+        if cursor is None or len(items) >= limit:
+            return items, cursor
+
+
+def to_csv(items: Iterable[Execution]) -> str:
+    """Write executions as comma-separated values."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(SUMMARY)
+    for item in items:
+        writer.writerow([_csv_cell(value) for value in summary(item).values()])
+    return text.getvalue().removesuffix("\n")
+
+
+def _csv_cell(value: Any) -> Any:
+    if isinstance(value, list):
+        return " ".join(value)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    # A spreadsheet would run what begins like a formula.
+    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
+        return f"'{value}"
+    return value
+
+
+def _show(session: Session, items: Sequence[Execution], query: str | None, after: str | None) -> None:
+    if not items:
+        session.hint(
+            f"nothing matches {query}" if query else "no executions yet; start one with `executions run FUNCTION`"
+        )
+        return
+    columns = _COLUMNS if session.out.is_terminal else _PLAIN_COLUMNS
+    render.table(session.out, columns, items)
+    if after:
+        session.hint(f"there are more: --limit {len(items) * 10}, or --cursor {after}")

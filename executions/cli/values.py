@@ -1,0 +1,146 @@
+"""Values as people type them: inputs, lengths of time, statuses."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from executions.states import Status, parse_status
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
+_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|min|s|m|h|d)")
+_AGO = re.compile(r"\d{1,6}(ms|s|m|min|h|d|w)", re.IGNORECASE)
+
+
+class Seconds(click.ParamType):
+    """A length of time: `90`, `90s`, `5m`, `1h30m`."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        seconds = value if isinstance(value, int | float) else _seconds(str(value).strip().lower())
+        if seconds is None or seconds <= 0:
+            self.fail(f"{value!r} is not a length of time such as 90, 90s, 5m or 1h30m", param, ctx)
+        return float(seconds)
+
+
+class WholeSeconds(Seconds):
+    """A length of time in whole seconds."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        seconds = super().convert(value, param, ctx)
+        if not seconds.is_integer():
+            self.fail(f"{value!r} is not a whole number of seconds", param, ctx)
+        return int(seconds)
+
+
+class Statuses(click.ParamType):
+    """One status or several, separated by commas."""
+
+    name = "status"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            return ",".join(parse_status(word).value for word in str(value).split(","))
+        except ValueError:
+            known = ", ".join(status.value for status in Status)
+            self.fail(f"{value!r} is none of {known}", param, ctx)
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[click.shell_completion.CompletionItem]:
+        return [
+            click.shell_completion.CompletionItem(status.value)
+            for status in Status
+            if status.value.startswith(incomplete)
+        ]
+
+
+class Pair(click.ParamType):
+    """`name=value`, where the value is JSON or else text."""
+
+    name = "name=value"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, Any]:
+        name, separator, text = str(value).partition("=")
+        if not separator or not name:
+            self.fail(f"{value!r} is not name=value", param, ctx)
+        return name, parse_value(text)
+
+
+class Inputs(click.ParamType):
+    """A JSON object (keywords) or array (positional arguments); `@file` and `-` (stdin) are read first."""
+
+    name = "json"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            found = json.loads(_text(value), parse_constant=_no_constant)
+        except OSError as error:
+            self.fail(f"{value[1:]}: {error.strerror}", param, ctx)
+        except (ValueError, RecursionError) as error:
+            self.fail(f"not JSON: {error}", param, ctx)
+        if not isinstance(found, dict | list):
+            self.fail("give an object for keywords, or an array for positional arguments", param, ctx)
+        return found
+
+
+def parse_value(text: str) -> Any:
+    """Read a value as JSON, and as text where it is none: `5` is a number, `mnist` and `"5"` are text."""
+    try:
+        return json.loads(text, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        return text
+
+
+def merge_inputs(
+    args: tuple[str, ...], pairs: tuple[tuple[str, Any], ...], given: Any
+) -> tuple[list[Any], dict[str, Any]]:
+    """Put arguments together from positional ones, `-i` and `--json-input`; `-i` wins over an object."""
+    positional = [parse_value(arg) for arg in args]
+    if isinstance(given, list):
+        if positional:
+            raise click.UsageError("give positional arguments either as they are or by --json-input, not both")
+        positional = given
+    keywords = dict(given) if isinstance(given, dict) else {}
+    return positional, keywords | dict(pairs)
+
+
+def since_query(text: str) -> str:
+    """Write "created since" as a query: `2h` ago, or from a date on."""
+    text = text.strip()
+    if _AGO.fullmatch(text):
+        # Not as a date: a cursor belongs to one query, and now is another time on the next page.
+        return f"created:>=-{text}"
+    return f"created:>={quoted(text)}"
+
+
+def quoted(value: str) -> str:
+    """Write a value so that the search language takes it as it is."""
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _seconds(text: str) -> float | None:
+    if re.fullmatch(r"\d+(\.\d+)?", text):
+        return float(text)
+    parts = _PART.findall(text)
+    if not parts or "".join(number + unit for number, unit in parts) != text:
+        return None
+    return sum(float(number) * _UNITS[unit] for number, unit in parts)
+
+
+def _text(value: str) -> str:
+    if value == "-":
+        return sys.stdin.read()
+    return Path(value[1:]).read_text() if value.startswith("@") else value
+
+
+def _no_constant(word: str) -> NoReturn:
+    raise ValueError(f"{word} is not JSON")

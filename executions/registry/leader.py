@@ -1,0 +1,21 @@
+"""Who does upkeep: one worker at a time, for one lease at a time. Any worker can."""
+
+from __future__ import annotations
+
+from executions.registry import keys, scripts
+from executions.registry.connection import translated
+from executions.registry.space import Space
+
+
+class Leader:
+    """The lead, which ends by itself where its holder is gone."""
+
+    def __init__(self, space: Space) -> None:
+        self._space = space
+        self._lease_ms = round(space.settings.lease_s * 1000)
+
+    @translated
+    def claim(self, term: str) -> bool:
+        """Take or keep the lead; tell whether this term has it."""
+        reply = scripts.LEAD(self._space.client, (keys.leader(self._space.namespace),), (term, self._lease_ms))
+        return bool(reply)

@@ -1,0 +1,108 @@
+"""What a transition answers: what it did, or what it found in place of what it expected."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from executions.errors import NotFound
+from executions.states import Reason, Status
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """The execution is new."""
+
+    number: int
+
+
+@dataclass(frozen=True)
+class Found:
+    """There is such an execution already, or it is not in the state that was expected."""
+
+    status: Status
+    reason: Reason
+    attempt: int
+
+
+@dataclass(frozen=True)
+class Missing:
+    """There is no such execution."""
+
+
+@dataclass(frozen=True)
+class Expired:
+    """The execution waited too long and has been closed."""
+
+
+@dataclass(frozen=True)
+class Started:
+    """The attempt is ours."""
+
+    attempt: int
+    options: dict[str, Any]
+    created_us: int
+    state: str
+    payload: str
+    started_us: int
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The execution has ended, now."""
+
+    at_us: int
+
+
+@dataclass(frozen=True)
+class Opened:
+    """The execution waits for its next attempt."""
+
+    attempt: int
+
+
+@dataclass(frozen=True)
+class StopFirst:
+    """Somebody asked for the execution to stop: it must not be tried again."""
+
+
+@dataclass(frozen=True)
+class Cancelled:
+    """The execution was waiting and is terminated."""
+
+    #: Whether its message carries what others wait for: a chain's next step, a chord's body.
+    has_followers: bool = False
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The execution is running; its worker has to stop it."""
+
+    worker: str
+    attempt: int
+
+
+def found_or_raise(outcome: Any, execution_id: str) -> Any:
+    """Give the outcome, or raise `NotFound` where there is no such execution."""
+    if isinstance(outcome, Missing):
+        raise NotFound(f"no execution {execution_id!r}: the id is unknown or it was removed after its retention")
+    return outcome
+
+
+def read_found(reply: list[Any]) -> Found:
+    """Read the state that a script found in place of the one it needs."""
+    return Found(Status(reply[1].decode()), Reason(reply[2].decode()), int(reply[3]))
+
+
+def read_ended(reply: list[Any]) -> Ended | Found | Missing:
+    """Read the answer of a script that ends."""
+    if reply[0] == b"ok":
+        return Ended(int(reply[1]))
+    return Missing() if reply[0] == b"missing" else read_found(reply)
+
+
+def read_opened(reply: list[Any]) -> Opened | Found | Missing:
+    """Read the answer of a script that makes wait."""
+    if reply[0] == b"ok":
+        return Opened(int(reply[1]))
+    return Missing() if reply[0] == b"missing" else read_found(reply)

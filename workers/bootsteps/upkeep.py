@@ -1,0 +1,71 @@
+"""Runs the chores in whichever worker leads. Every worker tries to; a leader that dies is followed within a lease."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from executions.clock import SYSTEM_CLOCK
+from executions.errors import ExecutionsError
+from executions.parts import Parts
+from executions.registry.leader import Leader
+from executions.telemetry import log
+from executions.upkeep import Chore
+from executions.upkeep.services import chores
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class _Due:
+    chore: Chore
+    every_s: float
+    at: float = field(default=0.0)
+
+
+class UpkeepThread(threading.Thread):
+    """Ticks. What a tick does is the chores' business."""
+
+    def __init__(self, parts: Parts, term: Callable[[], str]) -> None:
+        super().__init__(name="executions-upkeep", daemon=True)
+        self._parts = parts
+        self._term = term
+        self._leaving = threading.Event()
+        self._leads = False
+
+    def leave(self) -> None:
+        """Stop after the chore at hand."""
+        self._leaving.set()
+        self.join(timeout=5.0)
+
+    def run(self) -> None:
+        due: list[_Due] = []
+        while not self._leaving.wait(self._parts.settings.beat_s):
+            try:
+                due = due or [_Due(chore, every_s) for chore, every_s in chores(self._parts)]
+                if self._is_leader():
+                    self._run_due(due)
+            except ExecutionsError as error:
+                log(logger, "registry.unreachable", error=error, while_doing="upkeep")
+            except Exception:
+                log(logger, "upkeep.failed", exc_info=True)
+
+    def _is_leader(self) -> bool:
+        leads = Leader(self._parts.space).claim(self._term())
+        if leads and not self._leads:
+            log(logger, "upkeep.leading", term=self._term())
+        self._leads = leads
+        return leads
+
+    def _run_due(self, due: list[_Due]) -> None:
+        for one in due:
+            now = SYSTEM_CLOCK.monotonic()
+            if now < one.at or self._leaving.is_set():
+                continue
+            one.at = now + one.every_s
+            try:
+                one.chore.run_once(SYSTEM_CLOCK.now())
+            except ExecutionsError:
+                log(logger, "upkeep.failed", chore=type(one.chore).__name__, exc_info=True)
