@@ -277,6 +277,10 @@ def record_received(site: Site, task: Any, request: Any) -> None:
         "id": request.id, "retries": 0, "eta": None, "expires": request.expires,
         "parent_id": request.parent_id, "root_id": request.root_id,
     }  # fmt: skip
+    caller = context.running()
+    if request.is_eager and caller is not None and not headers["parent_id"]:
+        # Celery before 5.5 told an eager run nothing of its caller.
+        headers |= {"parent_id": caller.id, "root_id": caller.extra.get("root_id")}
     embed = {
         "callbacks": request.callbacks,
         "errbacks": request.errbacks,

@@ -46,6 +46,8 @@ class Session:
         self.namespace: str | None = None
         self.no_color = no_color
         self.debug = False
+        #: How the command is called here, for what it says of itself.
+        self.program = "executions"
 
     @cached_property
     def client(self) -> Client:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib.util
 import itertools
 import os
@@ -222,4 +223,6 @@ def make_fleet(server_url: str, folder: Path, **env: str) -> Iterator[Fleet]:
         finally:
             made.stop_all()
             made.client.close()
+            # Results that are let go of later unsubscribe, from a server that is gone by then.
+            gc.collect()
             shop.app.close()

@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from celery import Celery, Task, shared_task
-from celery.exceptions import Ignore, Reject
+from celery import Celery, Task, chord, shared_task
+from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
 from celery.utils.log import get_task_logger
 from pydantic import BaseModel
 
@@ -199,8 +199,6 @@ def replaced(self: Task, x: int) -> Any:
 
 @app.task(bind=True)
 def replaced_by_chord(self: Task, n: int) -> Any:
-    from celery import chord
-
     return self.replace(chord((add.s(i, 1) for i in range(n)), total.s()))
 
 
@@ -493,8 +491,6 @@ def hard_limited() -> str:
 
 @app.task(soft_time_limit=1)
 def soft_limited(handle: bool, checks: bool = False) -> str:
-    from celery.exceptions import SoftTimeLimitExceeded
-
     try:
         return checking.run(60.0) if checks else sleeping.run(60.0)
     except SoftTimeLimitExceeded:

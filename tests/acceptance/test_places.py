@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from celery import Celery
+from celery import Celery, chord
 
 import executions
 from executions.errors import InvalidSetting
@@ -61,8 +61,6 @@ def test_a_foreign_backend_joins_chords(foreign: tuple[str, Fleet]) -> None:
     name, fleet = foreign
     if name == "file":
         pytest.skip("cannot join chords across processes")
-    from celery import chord
-
     result = chord([fleet.shop.add.s(i, 1) for i in range(3)], fleet.shop.total.s()).apply_async()
     assert result.get(timeout=20) == 6
     assert fleet.done(result).status == "success"
