@@ -15,6 +15,7 @@ ExecutionsError
 └── ExecutionFailed                   read the execution's error
 
 Terminated (InterruptedError)         raised inside a function: stop
+└── Reset                             its service was updated, and this version's time is over
 TimedOut (TimeoutError)               raised inside a function: its time is up
 """
 

@@ -1,6 +1,6 @@
 """The states of an execution and every move between them: one enum, one table.
 
-`docs/states.md` draws the same table; a test holds the two together.
+`docs/reference/states.md` draws the same table; a test holds the two together.
 """
 
 from __future__ import annotations
@@ -69,12 +69,14 @@ TRANSITIONS: frozenset[tuple[str, Status | None, Status]] = frozenset(
         ("start", Status.PENDING, Status.RUNNING),
         ("park", Status.PENDING, Status.PENDING),
         ("unpark", Status.PENDING, Status.PENDING),
+        ("supply", Status.PENDING, Status.PENDING),
         ("succeed", Status.RUNNING, Status.SUCCESS),
         ("succeed", Status.PENDING, Status.CACHED),
         ("fail", Status.RUNNING, Status.FAILED),
         ("fail", Status.PENDING, Status.FAILED),
         ("retry", Status.RUNNING, Status.PENDING),
         ("stop", Status.RUNNING, Status.TERMINATED),
+        ("expire", Status.PENDING, Status.TERMINATED),
         ("terminate", Status.PENDING, Status.TERMINATED),
         ("terminate", Status.RUNNING, Status.RUNNING),
         ("rerun", Status.SUCCESS, Status.PENDING),

@@ -11,15 +11,12 @@ from typing import Any
 #: action -> (level, who must act)
 ACTIONS: dict[str, tuple[int, str]] = {
     "execution.refused": (logging.INFO, "nobody: a duplicate or cancelled message was dropped"),
-    "execution.terminating": (logging.INFO, "nobody: somebody asked for it"),
     "execution.killed": (logging.WARNING, "the function's author: it did not reach a checkpoint"),
     "execution.uninterruptible": (logging.WARNING, "the operator: this pool cannot stop the function"),
     "execution.late_write": (logging.WARNING, "nobody: the fence refused an old owner's write"),
     "execution.unrecorded": (logging.ERROR, "the operator: the registry did not take a transition"),
     "execution.rescued": (logging.WARNING, "the operator: a worker died"),
     "execution.republished": (logging.WARNING, "the operator: a message was lost"),
-    "logs.unwritten": (logging.WARNING, "the operator: log lines could not be stored"),
-    "worker.registered": (logging.INFO, "nobody"),
     "worker.lost": (logging.WARNING, "the operator: a worker stopped beating"),
     "worker.term_over": (logging.ERROR, "the operator: this worker was declared dead and starts anew"),
     "service.slot_kept": (logging.WARNING, "nobody: upkeep takes the slot back"),

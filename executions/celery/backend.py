@@ -7,8 +7,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+import re
 from typing import Any
 
 from celery import states
@@ -122,7 +124,8 @@ class Recording:
         if attempt is None:
             return None
         try:
-            wanted = store_result or (request.is_eager and not attempt.ignores_result)
+            # Eager runs are stored nowhere by Celery; a call may ignore what its function would keep.
+            wanted = (store_result or request.is_eager) and not attempt.ignores_result
             output = codec.encode(self.prepare_value(result), "output") if wanted else "null"  # type: ignore[attr-defined]
         except NotSerializable as error:
             raise EncodeError(str(error)) from None
@@ -210,7 +213,9 @@ class RecordConsumer(ResultConsumer):
     """Waits on the record's own channel."""
 
     def _reconnect_pubsub(self) -> None:
-        with self._locked():
+        # Celery before 5.5 had no lock here, and no list of what to unsubscribe.
+        pending: set[Any] = getattr(self, "_pending_unsubscribe", set())
+        with self._locked() if hasattr(self, "_locked") else contextlib.nullcontext():
             self._pubsub = None
             self.backend.client.connection_pool.reset()
             for key in list(self.subscribed_to):
@@ -218,8 +223,8 @@ class RecordConsumer(ResultConsumer):
                 if meta["status"] in states.READY_STATES:
                     self.on_state_change(meta, None)
             self._pubsub = self.backend.client.pubsub(ignore_subscribe_messages=True)
-            self.subscribed_to -= self._pending_unsubscribe
-            self._pending_unsubscribe.clear()
+            self.subscribed_to -= pending
+            pending.clear()
             if self.subscribed_to:
                 self._pubsub.subscribe(*self.subscribed_to)
 
@@ -271,8 +276,16 @@ class RegistryBackend(Recording, RedisBackend):
     @translated
     def _get_task_meta_for(self, task_id: str) -> dict[str, Any]:
         values = self.site.space.client.hmget(self.get_key_for_task(task_id), _RESULT_FIELDS)
-        raw = {name: value.decode() for name, value in zip(_RESULT_FIELDS, values, strict=True) if value}
-        return self.meta_from_decoded(self._meta(task_id, raw))
+        return self.meta_from_decoded(self._meta(task_id, _text(values)))
+
+    @translated
+    def mget(self, record_keys: Any) -> list[str | None]:
+        """Read many results at once: those of a group. What is not known is not there."""
+        pipeline = self.site.space.client.pipeline(transaction=False)
+        for key in record_keys:
+            pipeline.hmget(key, _RESULT_FIELDS)
+        found = [(_id_of(key), _text(values)) for key, values in zip(record_keys, pipeline.execute(), strict=True)]
+        return [codec.encode(self._meta(one, raw)) if raw else None for one, raw in found]
 
     def _meta(self, task_id: str, raw: dict[str, str]) -> dict[str, Any]:
         meta: dict[str, Any] = {
@@ -297,8 +310,7 @@ class RegistryBackend(Recording, RedisBackend):
 
     def meta_of_channel(self, channel: Any) -> dict[str, Any]:
         """Give the result behind a channel's name."""
-        text = channel.decode() if isinstance(channel, bytes) else channel
-        return self._get_task_meta_for(keys.execution_of(text))
+        return self._get_task_meta_for(_id_of(channel))
 
     def decode_result(self, payload: Any) -> Any:
         """Read what a transition published; a large result is fetched from the payload store."""
@@ -319,11 +331,23 @@ class RegistryBackend(Recording, RedisBackend):
         return str(super().as_uri(include_password))
 
 
+def _id_of(key: Any) -> str:
+    """Give the id in a record's key."""
+    return keys.execution_of(key.decode() if isinstance(key, bytes) else str(key))
+
+
+def _text(values: Any) -> dict[str, str]:
+    return {name: value.decode() for name, value in zip(_RESULT_FIELDS, values, strict=True) if value}
+
+
 def recorded(kind: type) -> type:
     """Lay the recording over a backend that an app has configured for its results."""
     return type(f"Recorded{kind.__name__}", (Recording, kind), {})
 
 
 def _backend_url(site: Site) -> str:
+    """Write the registry's URL as Celery's backend reads it, which has words of its own for a socket."""
     url = normalize_url(site.settings.url)
-    return url.replace("unix://", "redis+socket://", 1) if url.startswith("unix://") else url
+    if not url.startswith("unix://"):
+        return url
+    return re.sub(r"([?&])db=", r"\1virtual_host=", url.replace("unix://", "socket://", 1))

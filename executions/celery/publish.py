@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -18,7 +19,7 @@ from celery.app.amqp import AMQP
 
 from executions import codec, context
 from executions.celery.site import FUNCTION_OPTIONS, Site, site_of
-from executions.celery.transport import BrokerConnection
+from executions.celery.transport import BrokerConnection, Channel, Rider, riding
 from executions.clock import to_us
 from executions.dispatch import HEADER
 from executions.errors import Conflict, Terminated
@@ -44,6 +45,10 @@ _DERIVED = frozenset(
 )  # fmt: skip
 
 _EMPTY_EMBED = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
+
+
+#: The id that was made for the message which is being sent: no execution can have it yet.
+fresh_id: ContextVar[str] = ContextVar("executions_fresh_id", default="")
 
 
 class RecordingAMQP(AMQP):
@@ -86,14 +91,22 @@ class RecordingProducer:
         """Record, then send. A message that cannot be sent leaves no execution that would run later."""
         headers = options["headers"]
         outgoing = Outgoing(self._site, self._function, self._given, body, headers, options)
-        attempt = outgoing.record()
+        rider = outgoing.ride(self._producer.channel)
+        attempt = 1 if rider else outgoing.record()
         body, options = outgoing.wire(attempt)
+        token = riding.set(rider)
         try:
-            return self._producer.publish(body, **options)
+            sent = self._producer.publish(body, **options)
+            if rider is not None and rider.reply is None:
+                # It went another way than by a plain push: a queue that expires has pushes of its own.
+                self._site.transitions.submit_raw(rider.keys, rider.args)
+            return sent
         except Exception:
             if outgoing.is_new:
                 self._site.transitions.settle(headers["id"], _UNSENT)
             raise
+        finally:
+            riding.reset(token)
 
 
 _UNSENT = Ending(
@@ -120,6 +133,15 @@ class Outgoing:
     @property
     def id(self) -> str:
         return str(self.headers["id"])
+
+    def ride(self, channel: Any) -> Rider | None:
+        """Give the row to be written with the message, where one server takes both and the id is nobody's yet."""
+        if fresh_id.get() != self.id or self.options.get("exchange") or not isinstance(channel, Channel):
+            return None
+        if not self.site.is_one_server:
+            return None
+        self.is_new = True
+        return Rider(*self.site.transitions.submit_call(self._submission()))
 
     def record(self) -> int:
         """Write the message to the registry; give the number of the attempt that it is for."""
@@ -255,6 +277,10 @@ def record_received(site: Site, task: Any, request: Any) -> None:
         "id": request.id, "retries": 0, "eta": None, "expires": request.expires,
         "parent_id": request.parent_id, "root_id": request.root_id,
     }  # fmt: skip
+    caller = context.running()
+    if request.is_eager and caller is not None and not headers["parent_id"]:
+        # Celery before 5.5 told an eager run nothing of its caller.
+        headers |= {"parent_id": caller.id, "root_id": caller.extra.get("root_id")}
     embed = {
         "callbacks": request.callbacks,
         "errbacks": request.errbacks,

@@ -26,22 +26,21 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from celery.exceptions import Ignore, Reject, Retry, SoftTimeLimitExceeded
+from celery.exceptions import Ignore, SoftTimeLimitExceeded
 
 from executions import capture, codec, context
 from executions.celery import endings, permits
 from executions.celery.publish import record_received
 from executions.celery.reporter import RegistryReporter
 from executions.celery.site import Place, Site, site_of
+from executions.celery.verdict import ended_by
 from executions.dispatch import HEADER
-from executions.errors import Conflict, ExecutionFailed, Reset, Terminated, TimedOut
+from executions.errors import ExecutionFailed, Reset, Terminated, TimedOut
 from executions.flusher import flusher_every
-from executions.policy import NO_POLICY, Policy, after_error, after_reset, write_reset
-from executions.policy import Retry as RetryDecision
+from executions.policy import NO_POLICY, Policy, write_reset
 from executions.registry.services import Permit
 from executions.registry.transitions import Missing, Started
 from executions.slots import Stop, token_of
-from executions.states import Reason
 
 #: Attribute of Celery's request under which the backend finds the attempt that it records the end of.
 ATTEMPT = "_executions_attempt"
@@ -172,7 +171,7 @@ def _prepare(site: Site, task: Any, request: Any, started: Started, place: Place
         token=token,
         reporter=reporter,
         soft_limit_error=SoftTimeLimitExceeded,
-        extra={"retries": request.retries or 0},
+        extra={"retries": request.retries or 0, "root_id": request.root_id or request.id},
     )
     attempt = Attempt(
         site=site,
@@ -215,7 +214,8 @@ def _limit(attempt: Attempt, place: Place) -> None:
 
 def _explain(attempt: Attempt, kind: Stop) -> str:
     if kind is Stop.TIMEOUT:
-        return f"execution_timeout of {attempt.running.limit_s:g} s"
+        name = "execution_timeout" if attempt.policy.execution_timeout else "time_limit"
+        return f"{name} of {attempt.running.limit_s:g} s"
     if kind is Stop.RESET:
         return f"version {attempt.running.extra.get('service_version')} of {attempt.task.service!r} was replaced"
     return endings.stop_cause(attempt.site, attempt.request.id)
@@ -247,7 +247,7 @@ def _surround(attempt: Attempt, original: Callable[..., Any] | None, args: Any, 
             _leave_function(attempt)
     except BaseException as error:
         _leave_function(attempt)
-        return _ended_by(attempt, error)
+        return ended_by(attempt, error)
     finally:
         capture.end(capturing)
         context.leave(token)
@@ -255,7 +255,7 @@ def _surround(attempt: Attempt, original: Callable[..., Any] | None, args: Any, 
         permits.leave(attempt)
     if attempt.running.stopped:
         # It caught the stop and returned: it was stopped all the same.
-        return _ended_by(attempt, attempt.running.stop_error(attempt.running.stopped))
+        return ended_by(attempt, attempt.running.stop_error(attempt.running.stopped))
     return result
 
 
@@ -297,59 +297,3 @@ def _run_coroutine(attempt: Attempt, coroutine: Any) -> Any:
         raise ExecutionFailed("CancelledError", "the coroutine was cancelled by its own code") from None
     finally:
         attempt.running.extra.pop("cancel", None)
-
-
-def _ended_by(attempt: Attempt, error: BaseException) -> Any:
-    """Decide what an exception means, have it recorded, and raise what Celery needs to see."""
-    running = attempt.running
-    attempt.error = error
-    if running.extra.get("handed_on"):
-        # The next attempt is on its way: this one is closed already.
-        raise error
-    if running.stopped is Stop.TERMINATE:
-        endings.terminated(attempt)
-        raise Ignore(context.TERMINATION_MESSAGE) from error
-    if running.stopped in (Stop.TIMEOUT, Stop.RESET) or isinstance(error, SoftTimeLimitExceeded):
-        _rerun_or_raise(attempt, error)
-    if isinstance(error, Ignore):
-        endings.ignored(attempt)
-        raise error
-    if isinstance(error, Retry):
-        raise error
-    if isinstance(error, Reject):
-        endings.rejected(attempt, error)
-        raise Ignore(str(error)) if error.requeue else error
-    if not isinstance(error, Exception):
-        _base_exception(error)
-    if not isinstance(error, Conflict):
-        _retry_by_policy(attempt, error)
-    raise error
-
-
-def _rerun_or_raise(attempt: Attempt, error: BaseException) -> None:
-    """A limit was reached, or the service was updated: try again where the policy says so."""
-    if isinstance(after_reset(attempt.policy, attempt.started.attempt), RetryDecision):
-        endings.rerun(attempt, error, Reason.RERUN)
-        raise Ignore(f"{error}: will run again") from error
-    if attempt.running.stopped is Stop.RESET:
-        expected: Any = Reset
-    else:
-        expected = TimedOut | SoftTimeLimitExceeded
-    if not isinstance(error, expected):
-        raise attempt.running.stop_error(attempt.running.stopped or Stop.TIMEOUT) from error
-    raise error
-
-
-def _base_exception(error: BaseException) -> None:
-    """Turn `sys.exit()` and the like into a failure of the function, not of the worker."""
-    code = error.code if isinstance(error, SystemExit) else None
-    if isinstance(code, int) and code < -128:
-        raise error  # billiard's way to end a child on a signal
-    stand_in = ExecutionFailed(type(error).__name__, str(error))
-    raise stand_in.with_traceback(error.__traceback__) from error
-
-
-def _retry_by_policy(attempt: Attempt, error: BaseException) -> None:
-    decision = after_error(attempt.policy, error, attempt.started.attempt)
-    if isinstance(decision, RetryDecision) and not attempt.request.is_eager:
-        endings.retry_later(attempt, error, decision.delay_s)

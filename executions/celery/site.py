@@ -15,7 +15,7 @@ from celery import Celery
 from executions.celery.services import register_functions
 from executions.client import Client
 from executions.context import Running
-from executions.dispatch import Dispatcher
+from executions.dispatch import Dispatcher, plain_broker_url
 from executions.errors import ExecutionsError, InvalidSetting
 from executions.parts import Parts
 from executions.policy import (
@@ -26,6 +26,7 @@ from executions.policy import (
     Policy,
     parse_policy,
 )
+from executions.registry.connection import same_server
 from executions.settings import Settings
 from executions.slots import Slots
 
@@ -87,6 +88,12 @@ class Site(Parts):
                 "install(app, registry='redis://...') or EXECUTIONS_URL"
             )
         return found
+
+    @cached_property
+    def is_one_server(self) -> bool:
+        """Whether the registry is in the very database that the messages go to."""
+        broker = self.app.conf.broker_url
+        return isinstance(broker, str) and same_server(plain_broker_url(broker), self.settings.url)
 
     @cached_property
     def dispatcher(self) -> Dispatcher:

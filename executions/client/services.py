@@ -10,7 +10,7 @@ from executions.client.submit import OPTIONS, Submitter
 from executions.errors import InvalidInput, NotFound, Unavailable
 from executions.execution import Execution
 from executions.parts import Parts
-from executions.registry.services import Declaration
+from executions.registry.service_records import Declaration
 from executions.service import Service, ServiceSettings, ServiceState, check_service_name
 from executions.service_runner import functions_of
 from executions.telemetry import log

@@ -54,6 +54,20 @@ def normalize_url(url: str) -> str:
     return f"{known}://{rest}"
 
 
+def same_server(one: str, other: str) -> bool:
+    """Tell whether two URLs name the same database of the same server, as far as their texts show."""
+    try:
+        return _place(normalize_url(one)) == _place(normalize_url(other))
+    except InvalidSetting:
+        return False
+
+
+def _place(url: str) -> tuple[str, str, str | None, int | None, str]:
+    parts = urlsplit(url)
+    database = parts.path if parts.scheme == "unix" else parts.path.strip("/") or "0"
+    return parts.scheme, parts.username or "", parts.hostname, parts.port or 6379, f"{database}?{parts.query}"
+
+
 def mask_password(url: str) -> str:
     """Give the URL without its password, for messages."""
     return re.sub(r"(://[^:@/]*:)[^@/]*@", r"\1***@", url)

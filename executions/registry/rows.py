@@ -24,6 +24,9 @@ _ID_BYTES = 16
 IDS_AT_ONCE = 256
 RECORDS_AT_ONCE = 500
 
+#: Reading one record costs as much as reading so many bitmap chunks.
+RECORD_WORK = 10
+
 #: Where a record keeps what a query may ask for. The id is known without it.
 _CODES = {
     "status": "st",
@@ -102,9 +105,19 @@ def read_fields(
     found: dict[int, tuple[str, dict[str, str]]] = {}
     for piece in batches(numbers, RECORDS_AT_ONCE):
         known = yield from read_ids(keys, piece)
-        here = [number for number in piece if number in known]
-        replies = yield [hmget(keys.record(known[number]), codes) for number in here]
-        for number, reply in zip(here, replies, strict=True):
+        here = {number: known[number] for number in piece if number in known}
+        found.update((yield from read_records(keys, here, codes)))
+    return found
+
+
+def read_records(
+    keys: ShardKeys, known: Mapping[int, str], codes: Sequence[str]
+) -> Steps[dict[int, tuple[str, dict[str, str]]]]:
+    """Give the ids and the named parts of the records of numbers whose ids are known."""
+    found: dict[int, tuple[str, dict[str, str]]] = {}
+    for piece in batches(list(known), RECORDS_AT_ONCE):
+        replies = yield [hmget(keys.record(known[number]), codes) for number in piece]
+        for number, reply in zip(piece, replies, strict=True):
             raw = raw_fields(codes, reply)
             # An id that was used again after its first record was removed has another number.
             if raw.get("no") == str(number):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
@@ -30,6 +31,21 @@ class Script:
             return client.evalsha(self.sha, len(keys), *keys, *args)
         except NoScriptError:
             return client.eval(self.text, len(keys), *keys, *args)
+
+    def before(
+        self, client: RedisClient, keys: tuple[str, ...], args: tuple[Any, ...], then: Callable[[Any], Any]
+    ) -> tuple[Any, Any]:
+        """Run the script and then another command, in this order and in one round trip; give both replies."""
+        pipeline = client.pipeline(transaction=False)
+        pipeline.evalsha(self.sha, len(keys), *keys, *args)
+        then(pipeline)
+        first, second = pipeline.execute(raise_on_error=False)
+        if isinstance(first, NoScriptError):
+            first = client.eval(self.text, len(keys), *keys, *args)
+        for reply in (first, second):
+            if isinstance(reply, Exception):
+                raise reply
+        return first, second
 
     def queue(self, pipeline: Any, keys: tuple[str, ...], args: tuple[Any, ...]) -> None:
         """Add the script to a pipeline; the caller makes sure that the server knows it (`ensure`)."""

@@ -1,8 +1,5 @@
 """Services in the registry: their policies and versions, who may start now and who has to wait.
 
-A service's hash has `id version settings functions declared paused updated_by created updated forced`. The
-settings are one JSON text, so that a reader never sees half of an update.
-
 A process keeps what it has read for `FRESH_S`. A change is pushed to the workers' parents, which tell their
 children through a number in memory that they share; a push that is missed costs those seconds, no more. So a
 service without a limit that is not paused starts its executions without asking the server anything.
@@ -29,16 +26,17 @@ from __future__ import annotations
 
 import json
 import mmap
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
-from executions.clock import SYSTEM_CLOCK, to_datetime
+from executions.clock import SYSTEM_CLOCK
 from executions.errors import Conflict, NotFound
 from executions.ids import new_id
 from executions.policy import NO_POLICY, Policy
 from executions.registry import keys, scripts
 from executions.registry.connection import translated
+from executions.registry.service_records import Declaration, merged, state_of, written
 from executions.registry.space import Space
 from executions.service import ServiceSettings, ServiceState, changes_between
 
@@ -68,21 +66,6 @@ class Permit:
     fresh: bool = False
 
 
-@dataclass(frozen=True)
-class Declaration:
-    """A service as code deploys it."""
-
-    name: str
-    settings: ServiceSettings
-    functions: Mapping[str, str]
-    principal: str
-
-    def encode(self) -> str:
-        """Give what is compared with the next declaration."""
-        content = {"settings": self.settings.as_dict(), "functions": dict(self.functions)}
-        return json.dumps(content, sort_keys=True, separators=(",", ":"))
-
-
 class Services:
     """Reads and writes about services."""
 
@@ -109,7 +92,8 @@ class Services:
     def current(self, name: str) -> ServiceState | None:
         """Read a service; one that was deployed here while the server was away is stored first."""
         waiting = self._undeclared.get(name)
-        return self.read(name) if waiting is None else self.deploy(waiting)
+        # Not waiting for answers: it may be a worker's own ear that asks here.
+        return self.read(name) if waiting is None else self.deploy(waiting, wait=False)
 
     def policy(self, name: str) -> Policy:
         """Give the policy of a service as it is now."""
@@ -120,7 +104,7 @@ class Services:
     def read(self, name: str) -> ServiceState | None:
         """Read a service from the server; `None` where there is none."""
         raw = self._space.client.hgetall(self._key(name))
-        return _state(name, raw) if raw else None
+        return state_of(name, raw) if raw else None
 
     @translated
     def all(self) -> list[ServiceState]:
@@ -132,13 +116,13 @@ class Services:
             pipeline.hgetall(self._key(name))
         for name, raw in zip(names, pipeline.execute(), strict=True):
             if raw:
-                found.append(_state(name, raw))
+                found.append(state_of(name, raw))
         return found
 
     # -- writing --
 
     @translated
-    def deploy(self, declared: Declaration) -> ServiceState:
+    def deploy(self, declared: Declaration, *, wait: bool = True) -> ServiceState:
         """Create a service; where it exists, put in force only what the code declares otherwise than before.
 
         What people have updated since stays, so a restart of a worker reverts nothing.
@@ -146,19 +130,19 @@ class Services:
         while True:
             raw: Any = self._space.client.hgetall(self._key(declared.name))
             if not raw:
-                fields = ["id", new_id(), *_written(declared.settings, declared.principal)]
+                fields = ["id", new_id(), *written(declared.settings, declared.principal)]
                 fields += ["functions", json.dumps(dict(declared.functions)), "declared", declared.encode()]
                 outcome = self._write(declared.name, 0, fields)
             elif raw.get(b"declared", b"").decode() == declared.encode():
                 self._undeclared.pop(declared.name, None)
-                return _state(declared.name, raw)
+                return state_of(declared.name, raw)
             else:
-                now = _state(declared.name, raw)
-                fields = [*_written(_merged(now.settings, raw.get(b"declared"), declared), declared.principal)]
+                now = state_of(declared.name, raw)
+                fields = [*written(merged(now.settings, raw.get(b"declared"), declared), declared.principal)]
                 fields += ["functions", json.dumps(dict(declared.functions)), "declared", declared.encode()]
                 outcome = self._write(declared.name, now.version, fields)
             if outcome == b"ok":
-                self.announce(declared.name)
+                self.announce(declared.name, wait=wait)
 
     def deploy_later(self, declared: Declaration) -> ServiceState:
         """Keep a declaration until the server can be reached: importing a module must not need one."""
@@ -172,7 +156,7 @@ class Services:
         self, known: ServiceState, settings: ServiceSettings, *, principal: str, force: bool = False
     ) -> ServiceState:
         """Write the next version; raise `Conflict` where the known one is not in force any more."""
-        outcome = self._write(known.name, known.version, _written(settings, principal), force)
+        outcome = self._write(known.name, known.version, written(settings, principal), force)
         if outcome == b"ok":
             self.announce(known.name)
         now = self.read(known.name)
@@ -217,7 +201,7 @@ class Services:
         self._cache.pop(name, None)
         self._generation[0] += 1
 
-    def announce(self, name: str) -> None:
+    def announce(self, name: str, *, wait: bool = True) -> None:
         """Make every process read a service anew; return once the workers have heard, or after `FRESH_S`.
 
         So what starts after an update or a pause that has returned starts under it.
@@ -227,7 +211,7 @@ class Services:
         command = json.dumps({"do": "services", "name": name, "answer": nonce})
         listening = int(client.publish(keys.commands(namespace), command))
         deadline = SYSTEM_CLOCK.monotonic() + FRESH_S
-        for _ in range(listening):
+        for _ in range(listening if wait else 0):
             left = deadline - SYSTEM_CLOCK.monotonic()
             if left <= 0 or not client.blpop([keys.answers(namespace, nonce)], timeout=max(left, 0.01)):
                 return
@@ -371,34 +355,3 @@ def _is_stale(ticket: str, status: bytes | None, number: bytes | None, had_time:
         # It has entered and is about to start; a message from elsewhere is recorded only then.
         return had_time
     return True
-
-
-def _written(settings: ServiceSettings, principal: str) -> list[Any]:
-    return ["settings", json.dumps(settings.as_dict(), separators=(",", ":")), "updated_by", principal]
-
-
-def _merged(now: ServiceSettings, before: bytes | None, declared: Declaration) -> ServiceSettings:
-    """Lay what the code declares otherwise than before over the settings in force."""
-    old = json.loads(before)["settings"] if before else {}
-    new = json.loads(declared.encode())["settings"]
-    changed = {name: new.get(name) for name in old.keys() | new.keys() if old.get(name) != new.get(name)}
-    values: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in changed.items()
-    }
-    return replace(now, **values)
-
-
-def _state(name: str, raw: Mapping[bytes, bytes]) -> ServiceState:
-    text = {key.decode(): value.decode(errors="replace") for key, value in raw.items()}
-    return ServiceState(
-        name=name,
-        id=text.get("id", ""),
-        version=int(text.get("version", 0)),
-        settings=ServiceSettings.read(json.loads(text.get("settings", "{}"))),
-        functions=json.loads(text.get("functions", "{}")),
-        paused=text.get("paused") == "1",
-        updated_by=text.get("updated_by", ""),
-        created=to_datetime(int(text["created"])) if "created" in text else None,
-        updated=to_datetime(int(text["updated"])) if "updated" in text else None,
-        forced=int(text.get("forced", 0)),
-    )

@@ -92,8 +92,7 @@ class Transitions:
     @translated
     def submit(self, submission: Submission) -> Accepted | Found:
         """Accept an execution; where the id is known already, say how it stands and change nothing."""
-        keys, args = self.submit_call(submission)
-        return self.submit_reply(scripts.SUBMIT(self._space.client, keys, args))
+        return self.submit_raw(*self.submit_call(submission))
 
     @translated
     def submit_many(self, submissions: Sequence[Submission]) -> list[Accepted | Found]:
@@ -104,6 +103,11 @@ class Transitions:
         for submission in submissions:
             scripts.SUBMIT.queue(pipeline, *self.submit_call(submission))
         return [self.submit_reply(reply) for reply in pipeline.execute()]
+
+    @translated
+    def submit_raw(self, keys: tuple[str, ...], args: tuple[Any, ...]) -> Accepted | Found:
+        """Accept an execution whose keys and arguments are made already."""
+        return self.submit_reply(scripts.SUBMIT(self._space.client, keys, args))
 
     def submit_call(self, submission: Submission) -> tuple[tuple[str, ...], tuple[Any, ...]]:
         """Give the keys and arguments of the script, for a pipeline."""
@@ -363,13 +367,3 @@ class Transitions:
                 pipeline.xadd(key, entry, maxlen=METRICS_CAP, approximate=True)
             pipeline.expire(key, self._life_s)
             pipeline.execute()
-
-    @translated
-    def prune(self, execution_id: str, number: int, attempt: int = 1) -> bool:
-        """Forget an ended execution; `number` is the one within its shard."""
-        reply = scripts.PRUNE(
-            self._space.client,
-            self._space.keys(execution_id).of_transition(execution_id, attempt),
-            (execution_id, number),
-        )
-        return bool(reply[0] == b"ok")

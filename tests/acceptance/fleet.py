@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib.util
 import itertools
 import os
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -192,7 +194,10 @@ def load_shop() -> ModuleType:
     # Tasks of an app are announced to apps made later; those of an earlier shop would be there before ours.
     _state._on_app_finalizers = set(_FINALIZERS)
     sys.modules["shop"] = module
-    spec.loader.exec_module(module)
+    with warnings.catch_warnings():
+        # A shared task is made in every app of the process, in that of an earlier shop too.
+        warnings.simplefilter("ignore")
+        spec.loader.exec_module(module)
     return module
 
 
@@ -218,4 +223,6 @@ def make_fleet(server_url: str, folder: Path, **env: str) -> Iterator[Fleet]:
         finally:
             made.stop_all()
             made.client.close()
+            # Results that are let go of later unsubscribe, from a server that is gone by then.
+            gc.collect()
             shop.app.close()

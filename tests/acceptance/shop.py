@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from celery import Celery, Task, shared_task
-from celery.exceptions import Ignore, Reject
+from celery import Celery, Task, chord, shared_task
+from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
 from celery.utils.log import get_task_logger
 from pydantic import BaseModel
 
@@ -26,6 +26,12 @@ ENVIRON = os.environ  # noqa: TID251
 block = time.sleep  # noqa: TID251
 
 logger = get_task_logger(__name__)
+
+#: Where a broker of files keeps its messages.
+_FOLDER = f"{ENVIRON.get('SHOP_FOLDER')}/messages"
+FOLDERS = {"data_folder_in": _FOLDER, "data_folder_out": _FOLDER, "control_folder": f"{_FOLDER}/control"}
+if not ENVIRON.get("SHOP_BROKER", "").startswith("filesystem"):
+    FOLDERS = {}
 
 app = Celery("shop", broker=ENVIRON.get("SHOP_BROKER", "redis://127.0.0.1:6379/0"), set_as_current=False)
 
@@ -43,7 +49,7 @@ app.conf.update(
     worker_send_task_events=True,
     task_send_sent_event=True,
     worker_prefetch_multiplier=1,
-    broker_transport_options={"visibility_timeout": 3600},
+    broker_transport_options={"visibility_timeout": 3600} | FOLDERS,
     beat_schedule={"tick": {"task": "shop.add", "schedule": 0.5, "args": (20, 3)}} if ENVIRON.get("SHOP_BEAT") else {},
 )
 app.set_default()
@@ -193,8 +199,6 @@ def replaced(self: Task, x: int) -> Any:
 
 @app.task(bind=True)
 def replaced_by_chord(self: Task, n: int) -> Any:
-    from celery import chord
-
     return self.replace(chord((add.s(i, 1) for i in range(n)), total.s()))
 
 
@@ -487,8 +491,6 @@ def hard_limited() -> str:
 
 @app.task(soft_time_limit=1)
 def soft_limited(handle: bool, checks: bool = False) -> str:
-    from celery.exceptions import SoftTimeLimitExceeded
-
     try:
         return checking.run(60.0) if checks else sleeping.run(60.0)
     except SoftTimeLimitExceeded:

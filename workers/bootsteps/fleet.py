@@ -187,9 +187,18 @@ class FleetThread(threading.Thread):
 
     def _release(self, execution_id: str) -> None:
         """An execution whose message waits here for its time was cancelled: nobody must wait for it any longer."""
-        request = state.requests.get(execution_id)
+        request = state.requests.get(execution_id) or self._scheduled(execution_id)
         if request is not None:
             release_followers(request.task.backend, request._context)
+
+    def _scheduled(self, execution_id: str) -> Any:
+        """Celery before 5.5 knew a request that waits for its time only as an entry of its timer."""
+        timer = getattr(self._worker.consumer, "timer", None)
+        for waiting in list(timer.schedule.queue) if timer else ():
+            first = next(iter(waiting.entry.args), None)
+            if getattr(first, "id", None) == execution_id:
+                return first
+        return None
 
     def _look(self) -> None:
         self._stopper.tick(SYSTEM_CLOCK.monotonic())
