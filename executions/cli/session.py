@@ -91,7 +91,7 @@ class Session:
 
     def json(self, value: Any) -> None:
         """Print one JSON document."""
-        self.write(json.dumps(plain(value), indent=2, ensure_ascii=False))
+        self.write(to_json(value, indent=2))
 
     def lines(self, texts: Iterable[str]) -> None:
         """Print many lines."""
@@ -107,6 +107,12 @@ class Session:
         """Let go of the connections."""
         if "client" in self.__dict__:
             self.client.close()
+
+
+def to_json(value: Any, indent: int | None = None) -> str:
+    """Write JSON that the output's encoding can hold."""
+    unicode = (sys.stdout.encoding or "").lower().startswith("utf")
+    return json.dumps(plain(value), indent=indent, ensure_ascii=not unicode)
 
 
 def session_of(ctx: click.Context) -> Session:

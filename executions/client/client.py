@@ -88,7 +88,7 @@ class Client:
 
     @cached_property
     def _submitter(self) -> Submitter:
-        return Submitter(self._parts, lambda execution_id: self._queries.get(execution_id))
+        return Submitter(self._parts, lambda: self._queries)
 
     @cached_property
     def _watcher(self) -> Watcher:

@@ -12,9 +12,12 @@ from executions.clock import to_datetime
 from executions.execution import Execution
 from executions.query.plan import Plan
 from executions.query.tree import fields_of, matches
+from executions.registry import submission as submissions
 from executions.registry.keys import ShardKeys
-from executions.registry.records import decode_record
+from executions.registry.outcomes import Accepted
+from executions.registry.records import FORMAT, decode_record
 from executions.registry.rounds import Steps, batches, hmget
+from executions.registry.submission import Submission
 
 #: Numbers whose ids lie together; `lua/_prelude.lua` has the same.
 ID_CHUNK = 64
@@ -160,3 +163,14 @@ def add_point(found: dict[str, list[dict[str, Any]]], point_id: str, raw: Raw) -
         "attempt": int(raw["a"]),
     }
     found.setdefault(raw["k"], []).append(point)
+
+
+def accepted_record(s: Submission, accepted: Accepted) -> dict[str, str]:
+    """Give the record as `submit.lua` has just written it."""
+    fields = submissions.fields_of(s)
+    at_us = str(accepted.created_us)
+    return {
+        "v": str(FORMAT), "no": str(accepted.number), "st": "pending", "rs": s.reason.value, "at": "0", "cr": at_us,
+        "ls": "1", "1": f"pending/{s.reason.value}|{at_us}|0||{s.message}",
+        **{str(code): str(value) for code, value in zip(fields[::2], fields[1::2], strict=True)},
+    }  # fmt: skip

@@ -129,7 +129,7 @@ class Transitions:
     @staticmethod
     def submit_reply(reply: list[Any]) -> Accepted | Found:
         """Read what the script answered."""
-        return Accepted(int(reply[1])) if reply[0] == b"new" else read_found(reply)
+        return Accepted(int(reply[1]), int(reply[2])) if reply[0] == b"new" else read_found(reply)
 
     @translated
     def start(

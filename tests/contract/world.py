@@ -154,7 +154,7 @@ class World:
         assert _index(client.hgetall(keys.index)) == terms
         assert {name.decode(): int(n) for name, n in client.hgetall(keys.counts).items()} == counts
 
-        started = {raw["no"]: int(raw["sd"]) for raw in records.values() if int(raw["at"])}
+        started = {raw["no"]: int(raw["sd"]) for raw in records.values() if "sd" in raw}
         finished = {raw["no"]: int(raw["fi"]) for raw in records.values() if raw["st"] in TERMINAL}
         assert _scores(client, keys.started) == started
         assert _scores(client, keys.finished) == finished
@@ -186,7 +186,7 @@ def _expected_terms(records: dict[str, Raw]) -> tuple[dict[str, set[int]], dict[
     for raw in records.values():
         number = int(raw["no"])
         terms["*"].add(number)
-        if int(raw["at"]):
+        if "sd" in raw:
             terms["has:started"].add(number)
         for code, field in TERM_CODES.items():
             if raw.get(code):

@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from rich.color import ColorSystem
 
 from executions.cli import render, waiting
 from executions.cli.listing import _COLUMNS, _PLAIN_COLUMNS, compose, to_csv
-from executions.cli.session import Output
+from executions.cli.session import Output, Session
 from executions.execution import ErrorInfo, Execution, StopRequest
 from executions.states import Reason, Status
 
@@ -111,6 +112,22 @@ def test_brackets_in_what_others_wrote_are_text() -> None:
 def test_a_long_value_is_laid_out_and_a_short_one_is_not() -> None:
     assert render.value_text({"a": 1}) == '{"a": 1}'
     assert render.value_text({"a": list(range(50))}).count("\n") > 50
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_line_of_a_log_keeps_at_most_its_colours(terminal: bool) -> None:
+    out = Output()
+    out.file = io.StringIO()
+    out._force_terminal = terminal
+    out._color_system = ColorSystem.STANDARD if terminal else None
+    session = Session()
+    session.__dict__["out"] = out
+    text = "\x1b[31mred\x1b[0m [b]text[/b] \x1b]0;title\x07\x1b[2J"
+    waiting.print_lines(session, [{"timestamp": AT, "level": "INFO", "message": text, "attempt": 1}])
+    printed = out.file.getvalue()
+    assert "[b]text[/b]" in printed
+    assert ("\x1b[31mred" in printed) is terminal
+    assert not any(sign in printed for sign in ("\x1b]0", "\x1b[2J", "\x07"))
 
 
 def test_the_end_tells_who_stopped_it_and_why() -> None:
