@@ -72,9 +72,12 @@ class Story:
             self.run(statement, text)
 
     def run(self, statement: ast.stmt, text: str) -> None:
-        last = text.splitlines()[(statement.end_lineno or 1) - 1]
+        lines = text.splitlines()[statement.lineno - 1 : statement.end_lineno]
+        last = lines[-1]
+        assert not any("# -> " in line for line in lines[:-1]), "only a statement that stands by itself is checked"
         _, arrow, wanted = last.partition("# -> ")
-        if arrow and isinstance(statement, ast.Expr):
+        if arrow:
+            assert isinstance(statement, ast.Expr), last
             given = repr(eval(compile(ast.Expression(statement.value), "page", "eval"), self.names))
             assert given == wanted.strip(), f"{last.strip()}\ngives {given}"
         else:
