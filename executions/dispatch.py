@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 from celery import Celery
@@ -15,6 +14,7 @@ from kombu.transport import TRANSPORT_ALIASES
 from executions import codec
 from executions.clock import to_datetime
 from executions.errors import Unavailable
+from executions.lazy import lazy
 from executions.registry.connection import translated
 from executions.registry.space import Space
 
@@ -108,7 +108,7 @@ class Dispatcher:
         except self._errors:
             return 0
 
-    @cached_property
+    @lazy
     def _errors(self) -> tuple[type[Exception], ...]:
         """What the broker's driver raises where a queue, or the broker itself, is not there."""
         connection = self.app.connection_for_read()

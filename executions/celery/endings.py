@@ -107,9 +107,13 @@ def hand_on(attempt: Attempt, replaced_by: str) -> None:
 
 
 def rejected(attempt: Attempt, error: Reject) -> None:
-    """The function raised `Reject`: with requeue, it runs again; else the parent records the end."""
+    """The function raised `Reject`: with requeue, it runs again; else it has failed."""
     if error.requeue:
         rerun(attempt, error, Reason.RETRYING)
+        return
+    # Newer releases of Celery record this too, in the worker's parent; older ones leave it running for ever.
+    request, task = attempt.request, attempt.task
+    task.backend.mark_as_failure(request.id, error, request=request, store_result=not request.ignore_result)
 
 
 def rerun(attempt: Attempt, error: BaseException, reason: Reason) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterable
-from functools import cached_property, update_wrapper
+from functools import update_wrapper
 from typing import Any, NoReturn
 
 import click
@@ -16,6 +16,7 @@ from executions.celery.site import client_of
 from executions.cli.documents import plain
 from executions.client import Client
 from executions.connect import connect
+from executions.lazy import lazy
 
 #: Where the session hangs on click's context, which under `celery` is shared with Celery.
 _KEY = "executions.session"
@@ -49,19 +50,19 @@ class Session:
         #: How the command is called here, for what it says of itself.
         self.program = "executions"
 
-    @cached_property
+    @lazy
     def client(self) -> Client:
         """The client; nothing is connected to before it is used."""
         if self.app is not None:
             return client_of(self.app, self.url, namespace=self.namespace)
         return connect(self.url, namespace=self.namespace)
 
-    @cached_property
+    @lazy
     def out(self) -> Output:
         """Where results go."""
         return Output(no_color=self.no_color)
 
-    @cached_property
+    @lazy
     def err(self) -> Output:
         """Where everything goes that is not a result."""
         return Output(stderr=True, no_color=self.no_color)

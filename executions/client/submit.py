@@ -92,7 +92,7 @@ class Submitter:
         settings = self._parts.settings
         inputs = prepare(args, kwargs, settings, self._parts.payloads)
         eta, expires = _moment(given, "eta", "countdown"), _moment(given, "expires", "expires")
-        caller = context.current()
+        caller = context.running()
         execution_id = given.get("id") or (named_id(given["name"], name) if given.get("name") else new_id())
         queue = given.get("queue") or DEFAULT_QUEUE
         kept = {"properties": {"priority": given["priority"]}} if given.get("priority") is not None else {}
@@ -111,7 +111,7 @@ class Submitter:
             queue=queue,
             principal=given.get("principal") or settings.principal,
             parent_id=caller.id if caller else None,
-            root_id=caller.id if caller else None,
+            root_id=(caller.root_id or caller.id) if caller else None,
             reference=given.get("reference"),
             eta_us=eta,
             expires_us=expires,

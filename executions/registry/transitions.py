@@ -318,6 +318,12 @@ class Transitions:
         return read_opened(reply)
 
     @translated
+    def status_of(self, execution_id: str) -> Status | None:
+        """Tell where an execution stands."""
+        found: Any = self._space.client.hget(self._space.keys(execution_id).record(execution_id), "st")
+        return Status(found.decode()) if found else None
+
+    @translated
     def service_of(self, execution_id: str) -> str | None:
         """Tell the service of an execution, where it has one."""
         found = self._space.client.hget(self._space.keys(execution_id).record(execution_id), "sv")

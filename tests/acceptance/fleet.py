@@ -224,5 +224,7 @@ def make_fleet(server_url: str, folder: Path, **env: str) -> Iterator[Fleet]:
             made.stop_all()
             made.client.close()
             # Results that are let go of later unsubscribe, from a server that is gone by then.
-            gc.collect()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ResourceWarning)
+                gc.collect()
             shop.app.close()

@@ -137,6 +137,13 @@ class Flower:
 @pytest.fixture(scope="module")
 def flower(prefork: Fleet) -> Iterator[Flower]:
     started = Flower(prefork)
+
+    def hears() -> bool:
+        one = prefork.shop.add.delay(0, 0)
+        prefork.done(one)
+        return bool(started.ask(f"/api/task/info/{one.id}"))
+
+    eventually(hears, "Flower hears the events")
     yield started
     started.process.stop()
 

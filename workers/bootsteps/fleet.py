@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from collections import OrderedDict
 from typing import Any
 
 from billiard.process import current_process
@@ -26,6 +27,7 @@ from executions.errors import ExecutionsError
 from executions.ids import new_id
 from executions.registry.workers import StopCommand, read_command
 from executions.slots import Seen, Slots, Stop, token_of
+from executions.states import Status
 from executions.telemetry import log
 from executions.version import VERSION
 from workers.bootsteps.resets import Resets
@@ -41,6 +43,9 @@ TICK_S = 0.2
 
 #: Slots beyond the pool's size, so that it may grow.
 SPARE_SLOTS = 256
+
+#: Cancelled executions whose messages have not come yet, that a worker remembers; the oldest are forgotten.
+CANCELLED_KEPT = 10_000
 
 _POOL_NAMES = {"thread": "threads"}
 
@@ -110,6 +115,8 @@ class FleetThread(threading.Thread):
         self._beat_at = 0.0
         self._subscription: Any = None
         self._lost: set[int] = set()
+        self._cancelled: OrderedDict[str, None] = OrderedDict()
+        signals.task_received.connect(self._on_received, weak=False)
         self.term = f"{place.worker}#{new_id()}"
         self._stopper = Stopper(
             place.slots, pool_for(place), site.settings, on_kill=self._before_kill, on_stuck=self._say_stuck
@@ -190,6 +197,22 @@ class FleetThread(threading.Thread):
         request = state.requests.get(execution_id) or self._scheduled(execution_id)
         if request is not None:
             release_followers(request.task.backend, request._context)
+            return
+        # Its message may still be on its way here.
+        self._cancelled[execution_id] = None
+        while len(self._cancelled) > CANCELLED_KEPT:
+            self._cancelled.popitem(last=False)
+
+    def _on_received(self, request: Any = None, **_: Any) -> None:
+        """A message came, by Celery's signal: let those go who wait for it, where it was cancelled meanwhile."""
+        if request is None or request.id not in self._cancelled:
+            return
+        self._cancelled.pop(request.id, None)
+        try:
+            if self._site.transitions.status_of(request.id) is Status.TERMINATED:
+                release_followers(request.task.backend, request._context)
+        except ExecutionsError:
+            log(logger, "registry.unreachable", while_doing="release")
 
     def _scheduled(self, execution_id: str) -> Any:
         """Celery before 5.5 knew a request that waits for its time only as an entry of its timer."""
