@@ -6,6 +6,7 @@ Stock is set up for a fair match of what an execution records: a result backend,
 from __future__ import annotations
 
 import os
+import threading
 
 from celery import Celery
 
@@ -29,6 +30,13 @@ def make_app(kind: str, url: str) -> Celery:
     @app.task(name=f"{kind}.now", shared=False)
     def now() -> float:
         return SYSTEM_CLOCK.now()
+
+    @app.task(name=f"{kind}.checking", shared=False)
+    def checking() -> None:
+        pause = threading.Event()
+        while True:
+            executions.checkpoint()
+            pause.wait(0.01)
 
     return app
 

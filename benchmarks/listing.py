@@ -123,7 +123,7 @@ class Filler:
         for item in batch:
             keys = self.space.keys(item.id).of_transition(item.id, 1)
             worker = f"celery@w{self.rng.randrange(16)}"
-            scripts.START.queue(pipeline, keys, (item.id, 1, worker, 4711, "prefork", "", 8 * 86400))
+            scripts.START.queue(pipeline, keys, (item.id, 1, worker, 4711, "prefork", "", 8 * 86400, ""))
         pipeline.execute()
 
     def _finish(self, batch: list[tuple[str, Ending]]) -> None:

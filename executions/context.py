@@ -45,6 +45,8 @@ class Running:
     slot: int
     token: int
     reporter: Reporter
+    #: The first of those that led to this one, which names itself.
+    root_id: str = ""
     #: What a stop says besides its fixed sentence: the cause, or the name of the limit.
     explain: Callable[[Stop], str] = lambda kind: ""
     #: Celery's own exception for its soft limit, so that this module need not know Celery.

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 from celery import Celery
@@ -14,6 +14,7 @@ from kombu.transport import TRANSPORT_ALIASES
 from executions import codec
 from executions.clock import to_datetime
 from executions.errors import Unavailable
+from executions.lazy import lazy
 from executions.registry.connection import translated
 from executions.registry.space import Space
 
@@ -78,13 +79,14 @@ class Dispatcher:
     def publish_many(self, envelopes: list[Envelope]) -> None:
         """Send many messages over one connection, in batches where the transport can."""
         with self.app.producer_or_acquire(None) as producer:
-            if not getattr(producer, "supports_batch_publish", False):
-                for envelope in envelopes:
-                    self.publish(envelope, producer)
-                return
-            with producer.batch() as batch:
-                for envelope in envelopes:
-                    self.publish(envelope, batch)
+            in_batches = getattr(producer, "supports_batch_publish", False)
+            try:
+                # What is published through the producer meanwhile goes into the batch.
+                with producer.batch() if in_batches else nullcontext():
+                    for envelope in envelopes:
+                        self.publish(envelope, producer)
+            except OperationalError as error:
+                raise Unavailable(f"the broker cannot be reached: {error}") from error
 
     def reach(self) -> str:
         """Open a connection to the broker and give its address without the password; raises `Unavailable`."""
@@ -92,8 +94,6 @@ class Dispatcher:
             address = str(connection.as_uri())
             try:
                 connection.ensure_connection(max_retries=1, interval_start=0, timeout=BROKER_PATIENCE_S)
-            except ImportError as error:  # the transport of this URL is not installed
-                raise Unavailable(f"the broker at {address} cannot be reached: {error}") from error
             except self._errors as error:
                 raise Unavailable(f"the broker at {address} cannot be reached: {error}") from error
         return address
@@ -108,7 +108,7 @@ class Dispatcher:
         except self._errors:
             return 0
 
-    @cached_property
+    @lazy
     def _errors(self) -> tuple[type[Exception], ...]:
         """What the broker's driver raises where a queue, or the broker itself, is not there."""
         connection = self.app.connection_for_read()

@@ -153,9 +153,12 @@ class Execution:
     @property
     def latest_status(self) -> dict[str, Any]:
         """The last entry of the status log, with the progress and the worker of now."""
-        last = self.status_log[-1] if self.status_log else {}
+        moment = self.finished or self.started or self.queued
+        last = self.status_log[-1] if self.status_log else {"timestamp": moment, "attempt": self.attempt}
         return {
             **last,
+            "status": self.status,
+            "reason": self.reason,
             "message": self.message or (self.progress_message or ""),
             "percent_complete": self.progress,
             "worker_id": self.worker,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
 from typing import Any
 
 from executions.dispatch import Dispatcher
+from executions.lazy import lazy
 from executions.payloads import Payloads
 from executions.registry.logs import Logs
 from executions.registry.services import Services
@@ -22,31 +22,31 @@ class Parts:
     def __init__(self, settings: Settings | None = None) -> None:
         self._given = settings
 
-    @cached_property
+    @lazy
     def settings(self) -> Settings:
         return self._given or Settings.from_env()
 
-    @cached_property
+    @lazy
     def space(self) -> Space:
         return Space(self.settings)
 
-    @cached_property
+    @lazy
     def transitions(self) -> Transitions:
         return Transitions(self.space)
 
-    @cached_property
+    @lazy
     def logs(self) -> Logs:
         return Logs(self.space)
 
-    @cached_property
+    @lazy
     def services(self) -> Services:
         return Services(self.space)
 
-    @cached_property
+    @lazy
     def workers(self) -> Workers:
         return Workers(self.space)
 
-    @cached_property
+    @lazy
     def payloads(self) -> Payloads:
         return Payloads(self.settings.payloads)
 
@@ -58,6 +58,6 @@ class Parts:
         """Whether this process has an app that functions can be registered with."""
         return False
 
-    @cached_property
+    @lazy
     def dispatcher(self) -> Dispatcher:
         return Dispatcher.to(self.settings.broker_url)

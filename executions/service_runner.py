@@ -106,6 +106,9 @@ def functions_of(target: Any) -> dict[str, Callable[..., Any]]:
         found = {function_label(one): _checked(function_label(one), one) for one in several}
     if not found:
         raise InvalidInput(f"{target!r} has no public functions to deploy")
+    odd = [name for name in found if not name.isidentifier()]
+    if odd:
+        raise InvalidInput(f"a function of a service needs a name, not {odd[0]!r}: deploy {{'name': function}}")
     return found
 
 
@@ -139,7 +142,7 @@ def _method(kind: type, holder: Holder, name: str) -> Callable[..., Any]:
         with holder.instance(_version()) as instance:
             return await getattr(instance, name)(*args, **kwargs)
 
-    return _wrapped(function, call, acall)
+    return _wrapped(name, function, call, acall)
 
 
 def _checked(name: str, function: Any) -> Callable[..., Any]:
@@ -154,10 +157,10 @@ def _checked(name: str, function: Any) -> Callable[..., Any]:
         args, kwargs = inputs.bind(args, kwargs)
         return await function(*args, **kwargs)
 
-    return _wrapped(function, call, acall)
+    return _wrapped(name, function, call, acall)
 
 
-def _wrapped(function: Any, call: Callable[..., Any], acall: Callable[..., Any]) -> Callable[..., Any]:
+def _wrapped(name: str, function: Any, call: Callable[..., Any], acall: Callable[..., Any]) -> Callable[..., Any]:
     """Dress a call as the function it stands for; a coroutine function stays one."""
     if inspect.iscoroutinefunction(function):
 
@@ -165,12 +168,14 @@ def _wrapped(function: Any, call: Callable[..., Any], acall: Callable[..., Any])
         async def wait_for(*args: Any, **kwargs: Any) -> Any:
             return await acall(args, kwargs)
 
+        wait_for.__name__ = name
         return wait_for
 
     @functools.wraps(function)
     def run(*args: Any, **kwargs: Any) -> Any:
         return call(args, kwargs)
 
+    run.__name__ = name
     return run
 
 

@@ -17,6 +17,7 @@ ACTIONS: dict[str, tuple[int, str]] = {
     "execution.unrecorded": (logging.ERROR, "the operator: the registry did not take a transition"),
     "execution.rescued": (logging.WARNING, "the operator: a worker died"),
     "execution.republished": (logging.WARNING, "the operator: a message was lost"),
+    "logs.unwritten": (logging.WARNING, "the operator: log lines could not be stored"),
     "worker.lost": (logging.WARNING, "the operator: a worker stopped beating"),
     "worker.term_over": (logging.ERROR, "the operator: this worker was declared dead and starts anew"),
     "service.slot_kept": (logging.WARNING, "nobody: upkeep takes the slot back"),

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from threading import get_ident
 from typing import Protocol
 
-from executions import telemetry
 from executions.capture.current import CURRENT
 from executions.capture.kept import Kept, Taken
 from executions.capture.lines import MAX_LINE, LineJoiner, cut
@@ -17,6 +16,7 @@ from executions.clock import SYSTEM_CLOCK, Clock
 from executions.flusher import flusher_every
 from executions.logs import Line
 from executions.settings import Settings
+from executions.telemetry import log
 
 logger = logging.getLogger(__name__)
 
@@ -165,7 +165,7 @@ class LogWriter:
     def _complain(self, error: Exception, taken: Taken) -> None:
         if not self._complained:
             self._complained = True
-            telemetry.log(
+            log(
                 logger,
                 "logs.unwritten",
                 execution=self._execution_id,

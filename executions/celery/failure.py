@@ -62,12 +62,24 @@ def _arguments(error: BaseException) -> list[Any]:
 
 
 def _format(error: BaseException) -> str:
+    start = _first_of_user(error.__traceback__)
     try:
-        text = "".join(tracebacks.format_exception(error))
+        text = "".join(tracebacks.format_exception(type(error), error, start))
     except Exception:  # the same, for what __str__ and __repr__ inside may do
-        text = "".join(tracebacks.format_tb(error.__traceback__))
+        text = "".join(tracebacks.format_tb(start))
     text = text.encode(errors="backslashreplace").decode()
     return text if len(text) <= TRACEBACK_CAP else f"... {text[-TRACEBACK_CAP:]}"
+
+
+def _first_of_user(traceback: TracebackType | None) -> TracebackType | None:
+    """Leave out the frames that led to the user's code: Celery's and ours, the same in every traceback."""
+    found = traceback
+    while found is not None:
+        path = found.tb_frame.f_code.co_filename
+        if not any(part in path for part in _LIBRARY) and _OWN not in path:
+            return found
+        found = found.tb_next
+    return traceback
 
 
 def _user_frame(traceback: TracebackType | None) -> tuple[str | None, str | None]:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
 from typing import Any
 
 from celery.app.amqp import AMQP
@@ -24,6 +23,7 @@ from executions.clock import to_us
 from executions.dispatch import HEADER
 from executions.errors import Conflict, Terminated
 from executions.inputs import Inputs, prepare
+from executions.lazy import lazy
 from executions.policy import FIELD_NAMES, parse_policy
 from executions.registry.transitions import Ending, Found, Opened, StopFirst, Submission, next_message
 from executions.slots import Stop
@@ -56,7 +56,7 @@ class RecordingAMQP(AMQP):
 
     Connection = BrokerConnection
 
-    @cached_property
+    @lazy
     def send_unrecorded(self) -> Callable[..., Any]:
         """Celery's own way out."""
         return super()._create_task_sender()

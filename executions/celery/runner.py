@@ -170,6 +170,7 @@ def _prepare(site: Site, task: Any, request: Any, started: Started, place: Place
         slot=index,
         token=token,
         reporter=reporter,
+        root_id=request.root_id or request.id,
         soft_limit_error=SoftTimeLimitExceeded,
         extra={"retries": request.retries or 0, "root_id": request.root_id or request.id},
     )

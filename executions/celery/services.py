@@ -29,4 +29,6 @@ def register_functions(
             # The runner checks the inputs, so that a wrong one is on record, whoever sent it.
             typing=False,
             shared=False,
+            # Made now: of two deploys in one process, the later one holds.
+            lazy=False,
         )

@@ -7,7 +7,6 @@ import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Any
 
 from celery import Celery
@@ -17,6 +16,7 @@ from executions.client import Client
 from executions.context import Running
 from executions.dispatch import Dispatcher, plain_broker_url
 from executions.errors import ExecutionsError, InvalidSetting
+from executions.lazy import lazy
 from executions.parts import Parts
 from executions.policy import (
     BUILT_IN,
@@ -73,7 +73,7 @@ class Site(Parts):
         self.place: Place | None = None
         self._policies: dict[str, Policy] = {}
 
-    @cached_property
+    @lazy
     def settings(self) -> Settings:
         """The settings, with the registry where the app's broker is unless said otherwise."""
         found = Settings.from_env(url=self.registry_url)
@@ -89,21 +89,21 @@ class Site(Parts):
             )
         return found
 
-    @cached_property
+    @lazy
     def is_one_server(self) -> bool:
         """Whether the registry is in the very database that the messages go to."""
         broker = self.app.conf.broker_url
         return isinstance(broker, str) and same_server(plain_broker_url(broker), self.settings.url)
 
-    @cached_property
+    @lazy
     def dispatcher(self) -> Dispatcher:
         return Dispatcher(self.app)
 
-    @cached_property
+    @lazy
     def client(self) -> Client:
         return Client(self)
 
-    @cached_property
+    @lazy
     def here(self) -> Place:
         """This process's place; outside a worker, one that eager runs can use."""
         return self.place or Place(f"eager@{os.uname().nodename}", "eager", Slots(1024))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import click
@@ -23,6 +24,19 @@ _query = click.option("--query", metavar="QUERY", help="All that match, in place
 _dry_run = click.option("--dry-run", is_flag=True, help="With --query or --tree: count, and change nothing.")
 _yes = click.option("--yes", "-y", is_flag=True, help="With --query: neither count nor ask first.")
 _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+
+
+@dataclass(frozen=True)
+class Words:
+    """How a verb on many executions speaks of itself."""
+
+    verb: str
+    which: str
+    outcome: str
+
+
+_STOP = Words("terminate", "have not ended", "asked {} to stop")
+_RERUN = Words("rerun", "have ended", "{} run once more")
 
 
 @click.command(cls=Command)
@@ -71,7 +85,7 @@ def terminate(
         )
     else:
         _bulk(
-            session, query, "terminate", "have not ended", "asked {} to stop",
+            session, query, _STOP,
             lambda dry: executions.terminate(query, cause=cause, force=force, grace=grace, dry_run=dry),
             dry_run=dry_run, yes=yes, as_json=as_json,
         )  # fmt: skip
@@ -95,7 +109,7 @@ def rerun(session: Session, ids: tuple[str, ...], query: str | None, dry_run: bo
         _each(session, ids, lambda one: executions.get(one).rerun(), as_json, _told_rerun)
     else:
         _bulk(
-            session, query, "rerun", "have ended", "{} run once more",
+            session, query, _RERUN,
             lambda dry: executions.rerun(query, dry_run=dry),
             dry_run=dry_run, yes=yes, as_json=as_json,
         )  # fmt: skip
@@ -170,9 +184,7 @@ def _tree(executions: Any, root: str, cause: str, force: bool, dry_run: bool) ->
 def _bulk(
     session: Session,
     query: str,
-    verb: str,
-    which: str,
-    outcome: str,
+    words: Words,
     act: Callable[[bool], Any],
     *,
     dry_run: bool,
@@ -186,16 +198,18 @@ def _bulk(
             if dry_run and as_json:
                 session.json(vars(counted))
                 return
-            told = f"{counted.matched} match, {counted.done} of them {which}"
+            told = f"{counted.matched} match, {counted.done} of them {words.which}"
             (session.print if dry_run else session.err.print)(told)
             if dry_run or not counted.done:
                 return
-            _ask(session, f"{verb} {counted.done}?")
+            _ask(session, f"{words.verb} {counted.done}?")
         report = act(False)
     if as_json:
         session.json(vars(report))
     else:
-        session.print(outcome.format(report.done) + (f", left {report.skipped} as they are" if report.skipped else ""))
+        session.print(
+            words.outcome.format(report.done) + (f", left {report.skipped} as they are" if report.skipped else "")
+        )
 
 
 def _ask(session: Session, question: str) -> None:

@@ -8,7 +8,7 @@ import click
 
 from executions.cli import acting, completion, detail, doctor, fleet, listing, running, services
 from executions.cli.commands import Root
-from executions.cli.session import global_options
+from executions.cli.session import global_options, session_of
 from executions.version import VERSION
 
 _EPILOG = "The options above may stand behind a command's name as well. `executions COMMAND --help` tells the rest."
@@ -19,6 +19,7 @@ _EPILOG = "The options above may stand behind a command's name as well. `executi
 @click.pass_context
 def root(ctx: click.Context) -> None:
     """See, follow, start and stop the executions of a Celery fleet."""
+    session_of(ctx).program = ctx.command_path
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -11,6 +10,7 @@ import click
 
 from executions.cli.problems import Problem, misuse, one_line, told
 from executions.cli.session import global_options, session_of
+from executions.lazy import lazy
 
 #: Other packages add commands to ours under this group of entry points.
 PLUGINS = "executions.commands"
@@ -50,7 +50,7 @@ class Group(click.Group):
 class Root(Group):
     """All commands: ours, and those that installed packages bring."""
 
-    @cached_property
+    @lazy
     def _plugins(self) -> dict[str, EntryPoint]:
         return {found.name: found for found in entry_points(group=PLUGINS)}
 

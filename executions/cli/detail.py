@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -13,9 +12,9 @@ from rich.text import Text
 from executions.cli import render
 from executions.cli.commands import Command
 from executions.cli.completion import ExecutionId
-from executions.cli.documents import full, plain, read_output
+from executions.cli.documents import full, read_output
 from executions.cli.render import Column, Cut
-from executions.cli.session import Session, pass_session
+from executions.cli.session import Session, pass_session, to_json
 from executions.cli.waiting import print_lines
 from executions.errors import ExecutionsError
 from executions.execution import Attempt, ErrorInfo, Execution, human_duration
@@ -61,7 +60,7 @@ def logs(
     lines = execution.logs(follow=follow, level=level, attempt=attempt)
     if as_json and follow:
         for line in lines:
-            session.write(json.dumps(plain(line), ensure_ascii=False))
+            session.write(to_json(line))
             session.out.file.flush()
     elif as_json:
         _array(session, iter(lines))
@@ -73,7 +72,7 @@ def _array(session: Session, lines: Iterator[dict[str, Any]]) -> None:
     """Write lines as they are read: a long log does not have to fit into memory twice."""
     separator = "["
     for line in lines:
-        session.write(separator + json.dumps(plain(line), ensure_ascii=False))
+        session.write(separator + to_json(line))
         separator = ","
     session.write("]" if separator == "," else "[]")
 

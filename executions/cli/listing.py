@@ -16,8 +16,9 @@ from executions.cli.documents import SUMMARY, rfc3339, summary
 from executions.cli.problems import pointing_into
 from executions.cli.render import Column, Cut
 from executions.cli.session import Session, pass_session
-from executions.cli.values import Statuses, quoted, since_query
+from executions.cli.values import Statuses, since_query
 from executions.execution import Execution
+from executions.query.tree import quote
 
 #: What is asked for at once; a longer list is read in pieces.
 PAGE = 500
@@ -108,7 +109,7 @@ def compose(query: str, since: str | None, filters: dict[str, tuple[str, ...]]) 
     for field, given in filters.items():
         values = [value for text in given for value in (text.split(",") if field == "status" else [text])]
         if values:
-            parts.append(f"{field}:{','.join(value if field == 'status' else quoted(value) for value in values)}")
+            parts.append(f"{field}:{','.join(value if field == 'status' else quote(value) for value in values)}")
     if since:
         parts.append(since_query(since))
     return " AND ".join(parts) or None

@@ -124,7 +124,7 @@ def misuse(error: click.UsageError) -> Misuse:
 
 
 def _with_advice(error: errors.ExecutionsError, ctx: click.Context) -> str:
-    text, next_step = one_line(str(error)), _advice(error, ctx.command_path)
+    text, next_step = one_line(str(error)), _advice(error, session_of(ctx).program)
     return f"{text.rstrip('.')}; {next_step}" if next_step else text
 
 

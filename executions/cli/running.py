@@ -146,6 +146,9 @@ def _started(session: Session, execution: Execution, *, wait: bool, logs: bool, 
             session.print(waiting.ending(execution))
             session.hint(f"follow it: executions logs -f {execution.id}   executions wait {execution.id}")
         return
+    # Who interrupts the waiting has to know what it was that goes on.
+    session.hint(f"started {execution.id}; Ctrl-C leaves it running")
     if logs:
         waiting.print_lines(session, execution.logs(follow=True))
+        execution = execution.refresh()
     raise click.exceptions.Exit(waiting.finish(session, execution, as_json=as_json, quiet=quiet))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterable
-from functools import cached_property, update_wrapper
+from functools import update_wrapper
 from typing import Any, NoReturn
 
 import click
@@ -16,6 +16,7 @@ from executions.celery.site import client_of
 from executions.cli.documents import plain
 from executions.client import Client
 from executions.connect import connect
+from executions.lazy import lazy
 
 #: Where the session hangs on click's context, which under `celery` is shared with Celery.
 _KEY = "executions.session"
@@ -46,20 +47,22 @@ class Session:
         self.namespace: str | None = None
         self.no_color = no_color
         self.debug = False
+        #: How the command is called here, for what it says of itself.
+        self.program = "executions"
 
-    @cached_property
+    @lazy
     def client(self) -> Client:
         """The client; nothing is connected to before it is used."""
         if self.app is not None:
             return client_of(self.app, self.url, namespace=self.namespace)
         return connect(self.url, namespace=self.namespace)
 
-    @cached_property
+    @lazy
     def out(self) -> Output:
         """Where results go."""
         return Output(no_color=self.no_color)
 
-    @cached_property
+    @lazy
     def err(self) -> Output:
         """Where everything goes that is not a result."""
         return Output(stderr=True, no_color=self.no_color)
@@ -89,7 +92,7 @@ class Session:
 
     def json(self, value: Any) -> None:
         """Print one JSON document."""
-        self.write(json.dumps(plain(value), indent=2, ensure_ascii=False))
+        self.write(to_json(value, indent=2))
 
     def lines(self, texts: Iterable[str]) -> None:
         """Print many lines."""
@@ -105,6 +108,12 @@ class Session:
         """Let go of the connections."""
         if "client" in self.__dict__:
             self.client.close()
+
+
+def to_json(value: Any, indent: int | None = None) -> str:
+    """Write JSON that the output's encoding can hold."""
+    unicode = (sys.stdout.encoding or "").lower().startswith("utf")
+    return json.dumps(plain(value), indent=indent, ensure_ascii=not unicode)
 
 
 def session_of(ctx: click.Context) -> Session:

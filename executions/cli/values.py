@@ -10,10 +10,10 @@ from typing import Any, NoReturn
 
 import click
 
+from executions.query.times import SECOND_US, read_length
+from executions.query.tree import quote
 from executions.states import Status, parse_status
 
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
-_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|min|s|m|h|d)")
 _AGO = re.compile(r"\d{1,6}(ms|s|m|min|h|d|w)", re.IGNORECASE)
 
 
@@ -23,10 +23,13 @@ class Seconds(click.ParamType):
     name = "time"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        seconds = value if isinstance(value, int | float) else _seconds(str(value).strip().lower())
-        if seconds is None or seconds <= 0:
+        try:
+            seconds = read_length(str(value).strip()) / SECOND_US
+        except ValueError:
+            seconds = 0.0
+        if seconds <= 0:
             self.fail(f"{value!r} is not a length of time such as 90, 90s, 5m or 1h30m", param, ctx)
-        return float(seconds)
+        return seconds
 
 
 class WholeSeconds(Seconds):
@@ -119,21 +122,7 @@ def since_query(text: str) -> str:
     if _AGO.fullmatch(text):
         # Not as a date: a cursor belongs to one query, and now is another time on the next page.
         return f"created:>=-{text}"
-    return f"created:>={quoted(text)}"
-
-
-def quoted(value: str) -> str:
-    """Write a value so that the search language takes it as it is."""
-    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-def _seconds(text: str) -> float | None:
-    if re.fullmatch(r"\d+(\.\d+)?", text):
-        return float(text)
-    parts = _PART.findall(text)
-    if not parts or "".join(number + unit for number, unit in parts) != text:
-        return None
-    return sum(float(number) * _UNITS[unit] for number, unit in parts)
+    return f"created:>={quote(text)}"
 
 
 def _text(value: str) -> str:

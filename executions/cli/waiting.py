@@ -75,13 +75,12 @@ def print_lines(session: Session, lines: Iterable[dict[str, Any]], *, attempts: 
 def _line(session: Session, line: dict[str, Any], attempts: bool) -> Text:
     level = str(line["level"])
     moment = line["timestamp"]
-    if session.out.is_terminal:
-        stamp = f"{moment.astimezone():%H:%M:%S}.{moment.microsecond // 1000:03d}"
-        # Colours that the function chose stay; what else a terminal would obey does not.
-        message = Text.from_ansi(str(line["message"]), no_wrap=True)
-        message.plain = render.safe(message.plain)
-    else:
-        stamp, message = rfc3339(moment), Text(str(line["message"]))
+    stamp = f"{moment.astimezone():%H:%M:%S}.{moment.microsecond // 1000:03d}"
+    if not session.out.is_terminal:
+        stamp = rfc3339(moment)
+    # Colours that the function chose stay on a terminal; what else that would obey stays nowhere.
+    message = Text.from_ansi(str(line["message"]), no_wrap=True)
+    message.plain = render.safe(message.plain)
     text = Text.assemble((stamp, "dim"), " ", (f"{level:<8}", _LEVEL_STYLES.get(level, "")), " ")
     if attempts:
         text.append(f"#{line['attempt']} ", "dim")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import cached_property
 from typing import Any
 
 from executions.client.executions import Executions
@@ -13,6 +12,7 @@ from executions.client.submit import Submitter
 from executions.client.verbs import ClientVerbs
 from executions.client.workers import WorkersView
 from executions.execution import Execution
+from executions.lazy import lazy
 from executions.parts import Parts
 from executions.registry.changes import Watcher
 from executions.registry.queries import Queries
@@ -35,17 +35,17 @@ class Client:
         """What this client was made with."""
         return self._parts.settings
 
-    @cached_property
+    @lazy
     def executions(self) -> Executions:
         """The executions: get, list, count, terminate, rerun."""
         return Executions(self._parts, self._queries, self._verbs)
 
-    @cached_property
+    @lazy
     def workers(self) -> WorkersView:
         """The workers of the fleet."""
         return WorkersView(self._parts)
 
-    @cached_property
+    @lazy
     def services(self) -> ServicesView:
         """The services: deploy, get, list."""
         return ServicesView(self._parts, self._submitter)
@@ -78,19 +78,19 @@ class Client:
         """Let go of the connections that this client opened by itself."""
         self._watcher.close()
 
-    @cached_property
+    @lazy
     def _verbs(self) -> ClientVerbs:
         return ClientVerbs(self._parts, self._watcher, self._submitter, lambda: self._queries)
 
-    @cached_property
+    @lazy
     def _queries(self) -> Queries:
         return Queries(self._parts.space, self._verbs.bind)
 
-    @cached_property
+    @lazy
     def _submitter(self) -> Submitter:
-        return Submitter(self._parts, lambda execution_id: self._queries.get(execution_id))
+        return Submitter(self._parts, lambda: self._queries)
 
-    @cached_property
+    @lazy
     def _watcher(self) -> Watcher:
         return Watcher(lambda: self._parts.space)
 

@@ -80,20 +80,19 @@ class Executions:
     ) -> BulkReport:
         """Stop an execution and everything it started, directly or not; with `dry_run`, only count them."""
         root = self._queries.get(root_id)
-        # The root first, so that it starts nothing more; it is not listed under itself.
-        own = self._on_each(
-            [root],
+        below = [one for one in self._queries.iterate(f'root:"{root_id}"') if one.id != root_id]
+        # The root first, so that it starts nothing more.
+        return self._on_each(
+            [root, *below],
             dry_run,
             wanted=lambda execution: not execution.is_done,
-            act=lambda execution: self._verbs.terminate(execution.id, cause=cause, force=force),
+            act=lambda execution: self._verbs.terminate(
+                execution.id,
+                cause=cause,
+                force=force,
+                reason=Reason.CANCELLED if execution.id == root_id else Reason.PARENT,
+            ),
         )
-        below = self._each(
-            f'root:"{root_id}"',
-            dry_run,
-            wanted=lambda execution: not execution.is_done,
-            act=lambda execution: self._verbs.terminate(execution.id, cause=cause, force=force, reason=Reason.PARENT),
-        )
-        return BulkReport(own.matched + below.matched, own.done + below.done, own.skipped + below.skipped, dry_run)
 
     def rerun(self, query: str, *, dry_run: bool = False) -> BulkReport:
         """Run all that match and have ended once more; with `dry_run`, only count them."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,7 +17,8 @@ from executions.ids import named_id, new_id
 from executions.inputs import prepare
 from executions.parts import Parts
 from executions.policy import FIELD_NAMES, parse_policy
-from executions.registry.transitions import Found, Submission
+from executions.registry.queries import Queries
+from executions.registry.transitions import Accepted, Found, Submission
 from executions.states import Reason
 
 #: Options of a submit besides the policy's fields; anything else is an argument of the function.
@@ -32,9 +34,9 @@ BATCH = 500
 class Submitter:
     """Accepts executions."""
 
-    def __init__(self, parts: Parts, read: Callable[[str], Execution]) -> None:
+    def __init__(self, parts: Parts, queries: Callable[[], Queries]) -> None:
         self._parts = parts
-        self._read = read
+        self._queries = queries
 
     def submit(self, function: Any, args: Sequence[Any], options: dict[str, Any]) -> Execution:
         """Record one execution and send its message."""
@@ -47,10 +49,9 @@ class Submitter:
         """Record one execution whose arguments and options are apart already, and send its message."""
         submission, envelope = self._prepare(function, args, kwargs, given)
         outcome = self._parts.transitions.submit(submission)
-        if isinstance(outcome, Found):
-            return self._read(submission.id)
-        self._parts.dispatcher.publish(envelope)
-        return self._read(submission.id)
+        if not isinstance(outcome, Found):
+            self._parts.dispatcher.publish(envelope)
+        return self._picture(submission, outcome)
 
     def map(self, function: Any, inputs: Iterable[Any], options: dict[str, Any]) -> list[Execution]:
         """Record and send many, a batch at a time."""
@@ -68,12 +69,22 @@ class Submitter:
             ]
             self._parts.dispatcher.publish_many(new)
             done += [
-                self._accepted(submission, outcome) for (submission, _), outcome in zip(prepared, outcomes, strict=True)
+                self._picture(submission, outcome) for (submission, _), outcome in zip(prepared, outcomes, strict=True)
             ]
         return done
 
-    def _accepted(self, submission: Submission, outcome: Any) -> Execution:
-        return self._read(submission.id)
+    def _picture(self, submission: Submission, outcome: Accepted | Found) -> Execution:
+        """Give the new execution; where there is one of this name already, that one."""
+        if isinstance(outcome, Accepted):
+            return self._queries().accepted(submission, outcome)
+        known = self._queries().get(submission.id)
+        if known._raw.get("in") != submission.inputs:
+            warnings.warn(
+                f"execution {known.id} ({submission.name or 'its id'} was submitted before) keeps its first inputs; "
+                "the new ones differ and are not used",
+                stacklevel=5,
+            )
+        return known
 
     def _prepare(
         self, name: str, args: Sequence[Any], kwargs: dict[str, Any], given: dict[str, Any]
@@ -81,7 +92,7 @@ class Submitter:
         settings = self._parts.settings
         inputs = prepare(args, kwargs, settings, self._parts.payloads)
         eta, expires = _moment(given, "eta", "countdown"), _moment(given, "expires", "expires")
-        caller = context.current()
+        caller = context.running()
         execution_id = given.get("id") or (named_id(given["name"], name) if given.get("name") else new_id())
         queue = given.get("queue") or DEFAULT_QUEUE
         kept = {"properties": {"priority": given["priority"]}} if given.get("priority") is not None else {}
@@ -100,7 +111,7 @@ class Submitter:
             queue=queue,
             principal=given.get("principal") or settings.principal,
             parent_id=caller.id if caller else None,
-            root_id=caller.id if caller else None,
+            root_id=(caller.root_id or caller.id) if caller else None,
             reference=given.get("reference"),
             eta_us=eta,
             expires_us=expires,

@@ -66,6 +66,9 @@ class ClientVerbs:
         raw = execution._raw
         if execution.is_done and not execution.is_successful:
             raise self._error_of(execution)
+        if execution.has_output and not raw.keys() & {"out", "or"}:
+            # It came out of a list, which leaves outputs on the server.
+            raw = self.get(execution.id)._raw
         if "or" in raw:
             return codec.decode(self._parts.payloads.get(raw["or"]))
         if "out" in raw:

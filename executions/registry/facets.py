@@ -14,7 +14,7 @@ from executions.registry.connection import RedisClient
 from executions.registry.indexes import CHUNK_BYTES, FIELDS_AT_ONCE
 from executions.registry.keys import ShardKeys
 from executions.registry.rounds import Steps, batches, hmget, hscan, run, zcount
-from executions.registry.rows import codes_of, read_fields, values_of
+from executions.registry.rows import RECORD_WORK, codes_of, read_fields, values_of
 from executions.registry.selection import Selection, score_bounds, score_key
 from executions.states import Status
 
@@ -26,7 +26,7 @@ VALUES_SHOWN = 100
 _TERMS_SEEN = 10_000
 _SCAN_COUNT = 1000
 
-#: So few matches are counted by reading their records, more by combining bitmaps.
+#: At most so many matches are counted by reading their records, where that is less work than combining bitmaps.
 _READ_AT_MOST = 2000
 
 _STATUS_TERMS = tuple(f"status:{status}" for status in Status)
@@ -71,14 +71,14 @@ def facet_steps(
     matches = selection.matches
     total = matches.count()
     found: dict[str, Counter[str]] = {field: Counter() for field in fields}
-    if total <= _READ_AT_MOST:
+    chunks = [chunk for chunk, bitmap in matches.chunks.items() if bitmap]
+    pairs = [(field, value) for field in fields for value in values[field]]
+    if total <= _READ_AT_MOST and total * RECORD_WORK <= len(chunks) * len(pairs):
         rows = yield from read_fields(selection.keys, matches.numbers(), codes_of(fields))
         for execution_id, raw in rows.values():
             for field in fields:
                 found[field].update(values_of(field, execution_id, raw))
         return found
-    chunks = [chunk for chunk, bitmap in matches.chunks.items() if bitmap]
-    pairs = [(field, value) for field in fields for value in values[field]]
     for some in batches(chunks, FIELDS_AT_ONCE):
         for piece in batches(pairs, max(1, FIELDS_AT_ONCE // len(some))):
             asked = [f"{field}:{value}/{chunk}" for field, value in piece for chunk in some]

@@ -20,7 +20,7 @@ script can touch them together. `ns` is the namespace, `ex` unless set otherwise
 | `ns:{n}:events`          | stream | every change, capped                               | capped | transitions | followers |
 | `ns:{n}:meta`            | hash   | `number`, the shard's counter                      | for ever | submit | queries |
 | `ns:{0}:schema`          | hash   | `format`, `shards`                                 | for ever | connection | connection |
-| `ns:{0}:service:<name>`  | hash   | settings, version, functions, paused, see services.py | until removed | services | services |
+| `ns:{0}:service:<name>`  | hash   | settings, version, functions, paused, see service_records.py | until removed | services | services |
 | `ns:{0}:services`        | set    | names of services                                  | until removed | services | services |
 | `ns:{0}:slots:<name>`    | zset   | `<id>/<attempt>` that holds a slot, by its time (us) | goes at the end | services | services |
 | `ns:{0}:parked:<name>`   | zset   | id that waits to start, by its time; below zero: told to try | goes at start | services | services |
@@ -35,7 +35,9 @@ script can touch them together. `ns` is the namespace, `ex` unless set otherwise
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
+
+from executions.lazy import lazy
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class ShardKeys:
     namespace: str
     shard: int
 
-    @cached_property
+    @lazy
     def prefix(self) -> str:
         return f"{self.namespace}:{{{self.shard}}}:"
 
@@ -58,51 +60,51 @@ class ShardKeys:
     def metrics(self, execution_id: str) -> str:
         return f"{self.prefix}met:{execution_id}"
 
-    @cached_property
+    @lazy
     def index(self) -> str:
         return f"{self.prefix}ix"
 
-    @cached_property
+    @lazy
     def counts(self) -> str:
         return f"{self.prefix}counts"
 
-    @cached_property
+    @lazy
     def ids(self) -> str:
         return f"{self.prefix}ids"
 
-    @cached_property
+    @lazy
     def started(self) -> str:
         return f"{self.prefix}started"
 
-    @cached_property
+    @lazy
     def finished(self) -> str:
         return f"{self.prefix}finished"
 
-    @cached_property
+    @lazy
     def duration(self) -> str:
         return f"{self.prefix}duration"
 
-    @cached_property
+    @lazy
     def marks(self) -> str:
         return f"{self.prefix}marks"
 
-    @cached_property
+    @lazy
     def outbox(self) -> str:
         return f"{self.prefix}outbox"
 
-    @cached_property
+    @lazy
     def stops(self) -> str:
         return f"{self.prefix}stops"
 
-    @cached_property
+    @lazy
     def events(self) -> str:
         return f"{self.prefix}events"
 
-    @cached_property
+    @lazy
     def meta(self) -> str:
         return f"{self.prefix}meta"
 
-    @cached_property
+    @lazy
     def _between(self) -> tuple[str, ...]:
         return (
             self.index,

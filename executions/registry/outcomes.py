@@ -13,7 +13,9 @@ from executions.states import Reason, Status
 class Accepted:
     """The execution is new."""
 
+    #: Its number within its shard.
     number: int
+    created_us: int
 
 
 @dataclass(frozen=True)

@@ -6,18 +6,30 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from executions.clock import to_us
 from executions.execution import Execution
 from executions.query.cursor import Place, Sort
+from executions.query.tree import fields_of
 from executions.registry.connection import RedisClient
 from executions.registry.records import SUMMARY_FIELDS
 from executions.registry.rounds import Steps, run
-from executions.registry.rows import accepts, read_fields, read_matching, summary
+from executions.registry.rows import (
+    RECORD_WORK,
+    Raw,
+    accepts,
+    codes_of,
+    read_fields,
+    read_matching,
+    read_records,
+    summary,
+)
 from executions.registry.selection import Selection
 from executions.registry.walks import Candidate, NumberWalk, SortedWalk, not_before
 
-#: Reading one record costs as much as reading so many bitmap chunks.
-_RECORD_WORK = 10
+#: Rows that are read of each shard beyond its even share of a page.
+_MARGIN = 4
+
+#: Candidates that are looked at, over all shards, where only the records tell which of them match.
+_CHECKED_AT_ONCE = 200
 
 #: What is compared to merge the shards: those without a value last, then the sort's key, then the number.
 Key = tuple[bool, int, int]
@@ -25,9 +37,11 @@ Key = tuple[bool, int, int]
 
 @dataclass(frozen=True)
 class Row:
-    """An execution, and its place in its shard's list."""
+    """An execution that belongs on the page, as far as it was read, and its place in its shard's list."""
 
-    execution: Execution
+    number: int
+    id: str
+    raw: Raw
     key: Key
     place: Place
 
@@ -43,6 +57,7 @@ class Lane:
     #: The place after the last row that was given out.
     place: Place
     rows: deque[Row] = field(default_factory=deque)
+    given: list[Row] = field(default_factory=list)
 
     @property
     def is_hungry(self) -> bool:
@@ -66,30 +81,45 @@ class Lane:
     def give(self) -> Row:
         row = self.rows.popleft()
         self.place = row.place
+        self.given.append(row)
         return row
+
+    def pictures(self) -> Steps[dict[str, Execution]]:
+        """Give the executions of the rows that were given out, by id."""
+        keys = self.selection.keys
+        found = {row.number: (row.id, row.raw) for row in self.given}
+        if self._codes is not SUMMARY_FIELDS:
+            known = {row.number: row.id for row in self.given}
+            found = dict((yield from read_records(keys, known, SUMMARY_FIELDS)))
+        return {one: summary(one, raw, keys.shard, self.shards) for one, raw in found.values()}
+
+    @property
+    def _codes(self) -> Sequence[str]:
+        """What is read of a candidate: all that is shown, or with many shards just what decides."""
+        if self.shards == 1:
+            return SUMMARY_FIELDS
+        return codes_of({"created", *fields_of(self.selection.plan.query.root)})
 
     def _read(self, candidates: Sequence[Candidate]) -> Steps[list[Row]]:
         plan, keys = self.selection.plan, self.selection.keys
         numbers = [number for number, _ in candidates]
-        self.selection.budget.spend(len(numbers) * _RECORD_WORK)
-        if plan.unindexed:
+        self.selection.budget.spend(len(numbers) * RECORD_WORK)
+        if plan.unindexed and self.shards == 1:
             # Many may fall through: look at the deciding parts of the records first.
             numbers = yield from read_matching(plan, keys, numbers)
-        found = yield from read_fields(keys, numbers, SUMMARY_FIELDS)
+        found = yield from read_fields(keys, numbers, self._codes)
         rows = []
         for number, score in candidates:
             if number in found and accepts(plan, *found[number]):
-                execution_id, raw = found[number]
-                execution = summary(execution_id, raw, keys.shard, self.shards)
                 place = Place(self.walk.place.top, number, score)
-                rows.append(Row(execution, self._key(execution, score), place))
+                rows.append(Row(number, *found[number], self._key(number, found[number][1], score), place))
         return rows
 
-    def _key(self, execution: Execution, score: int | None) -> Key:
+    def _key(self, number: int, raw: Raw, score: int | None) -> Key:
         lacks = score is None and self.sort.field != "created"
-        value = score if score is not None else to_us(execution.created) if execution.created else 0
+        value = int(raw["cr"]) if score is None else score
         sign = -1 if self.sort.descending else 1
-        return lacks, sign * value, sign * execution.number
+        return lacks, sign * value, sign * (number * self.shards + self.selection.keys.shard)
 
 
 def merge(client: RedisClient, lanes: Sequence[Lane], limit: int) -> tuple[list[Execution], list[Place] | None]:
@@ -103,8 +133,15 @@ def merge(client: RedisClient, lanes: Sequence[Lane], limit: int) -> tuple[list[
         full = [lane for lane in lanes if lane.rows]
         if is_cut or len(rows) == limit or not full:
             more = is_cut or bool(full)
-            return [row.execution for row in rows], _places(lanes, rows) if more else None
+            return _pictures(client, lanes, rows), _places(lanes, rows) if more else None
         rows.append(min(full, key=lambda lane: lane.rows[0].key).give())
+
+
+def _pictures(client: RedisClient, lanes: Sequence[Lane], rows: Sequence[Row]) -> list[Execution]:
+    found: dict[str, Execution] = {}
+    for part in run(client, [lane.pictures() for lane in lanes if lane.given]):
+        found |= part
+    return [found[row.id] for row in rows if row.id in found]
 
 
 def _places(lanes: Sequence[Lane], rows: Sequence[Row]) -> list[Place]:
@@ -115,7 +152,6 @@ def _places(lanes: Sequence[Lane], rows: Sequence[Row]) -> list[Place]:
 
 
 def _share(lanes: Sequence[Lane], limit: int) -> int:
-    """Give how many rows to read of each shard at once: more than its share, as shares are never even."""
-    if any(lane.selection.plan.unindexed for lane in lanes):
-        return max(limit, 200)
-    return limit + 1 if len(lanes) == 1 else min(limit + 1, 2 * limit // len(lanes) + 4)
+    """Give how many rows to read of each shard at once: a little more than its share, as shares are never even."""
+    wanted = max(limit, _CHECKED_AT_ONCE) if lanes[0].selection.plan.unindexed else limit
+    return limit + 1 if len(lanes) == 1 and wanted == limit else wanted // len(lanes) + _MARGIN

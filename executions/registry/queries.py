@@ -26,12 +26,23 @@ from executions.registry import facets
 from executions.registry.connection import translated
 from executions.registry.indexes import Budget
 from executions.registry.keys import ShardKeys
+from executions.registry.outcomes import Accepted
 from executions.registry.pages import Lane, merge
 from executions.registry.records import SUMMARY_FIELDS, decode_record
 from executions.registry.rounds import Steps, batches, run
-from executions.registry.rows import RECORDS_AT_ONCE, add_point, raw_fields, raw_record, read_ids, summary, text
+from executions.registry.rows import (
+    RECORDS_AT_ONCE,
+    accepted_record,
+    add_point,
+    raw_fields,
+    raw_record,
+    read_ids,
+    summary,
+    text,
+)
 from executions.registry.selection import Selection, open_selection
 from executions.registry.space import Space
+from executions.registry.submission import Submission
 from executions.registry.walks import begin_walk
 
 #: Largest page.
@@ -70,6 +81,12 @@ class Queries:
         if "no" not in raw:
             raise NotFound(f"no execution {execution_id!r}: the id is unknown or it was removed after its retention")
         return self._bind(decode_record(execution_id, raw, self._space.shard(execution_id), self._space.shards))
+
+    def accepted(self, submission: Submission, accepted: Accepted) -> Execution:
+        """Give the picture of an execution that was accepted this moment, without reading it back."""
+        space = self._space
+        raw = accepted_record(submission, accepted)
+        return self._bind(decode_record(submission.id, raw, space.shard(submission.id), space.shards))
 
     @translated
     def get_many(self, ids: Iterable[str]) -> list[Execution]:

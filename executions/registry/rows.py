@@ -12,9 +12,12 @@ from executions.clock import to_datetime
 from executions.execution import Execution
 from executions.query.plan import Plan
 from executions.query.tree import fields_of, matches
+from executions.registry import submission as submissions
 from executions.registry.keys import ShardKeys
-from executions.registry.records import decode_record
+from executions.registry.outcomes import Accepted
+from executions.registry.records import FORMAT, decode_record
 from executions.registry.rounds import Steps, batches, hmget
+from executions.registry.submission import Submission
 
 #: Numbers whose ids lie together; `lua/_prelude.lua` has the same.
 ID_CHUNK = 64
@@ -23,6 +26,9 @@ _ID_BYTES = 16
 #: Chunks of ids (1 KiB each), and records, that one round asks for.
 IDS_AT_ONCE = 256
 RECORDS_AT_ONCE = 500
+
+#: Reading one record costs as much as reading so many bitmap chunks.
+RECORD_WORK = 10
 
 #: Where a record keeps what a query may ask for. The id is known without it.
 _CODES = {
@@ -102,9 +108,19 @@ def read_fields(
     found: dict[int, tuple[str, dict[str, str]]] = {}
     for piece in batches(numbers, RECORDS_AT_ONCE):
         known = yield from read_ids(keys, piece)
-        here = [number for number in piece if number in known]
-        replies = yield [hmget(keys.record(known[number]), codes) for number in here]
-        for number, reply in zip(here, replies, strict=True):
+        here = {number: known[number] for number in piece if number in known}
+        found.update((yield from read_records(keys, here, codes)))
+    return found
+
+
+def read_records(
+    keys: ShardKeys, known: Mapping[int, str], codes: Sequence[str]
+) -> Steps[dict[int, tuple[str, dict[str, str]]]]:
+    """Give the ids and the named parts of the records of numbers whose ids are known."""
+    found: dict[int, tuple[str, dict[str, str]]] = {}
+    for piece in batches(list(known), RECORDS_AT_ONCE):
+        replies = yield [hmget(keys.record(known[number]), codes) for number in piece]
+        for number, reply in zip(piece, replies, strict=True):
             raw = raw_fields(codes, reply)
             # An id that was used again after its first record was removed has another number.
             if raw.get("no") == str(number):
@@ -147,3 +163,14 @@ def add_point(found: dict[str, list[dict[str, Any]]], point_id: str, raw: Raw) -
         "attempt": int(raw["a"]),
     }
     found.setdefault(raw["k"], []).append(point)
+
+
+def accepted_record(s: Submission, accepted: Accepted) -> dict[str, str]:
+    """Give the record as `submit.lua` has just written it."""
+    fields = submissions.fields_of(s)
+    at_us = str(accepted.created_us)
+    return {
+        "v": str(FORMAT), "no": str(accepted.number), "st": "pending", "rs": s.reason.value, "at": "0", "cr": at_us,
+        "ls": "1", "1": f"pending/{s.reason.value}|{at_us}|0||{s.message}",
+        **{str(code): str(value) for code, value in zip(fields[::2], fields[1::2], strict=True)},
+    }  # fmt: skip

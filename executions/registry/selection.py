@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from executions.errors import InvalidQuery
 from executions.query.plan import All, AnyOf, Bit, Bits, Ids, Plan, Span, Within, Without
-from executions.registry.indexes import CHUNK, Budget, Loaded, Matches, chunks_of
+from executions.registry.indexes import CHUNK, Budget, Loaded, Matches, chunks_of, numbers_in
 from executions.registry.keys import ShardKeys
 from executions.registry.rounds import OVERLAP, Ask, Steps, batches, hget, zcount, zmscore, zpiece, zrange
-from executions.registry.rows import read_matching
+from executions.registry.rows import read_fields, read_matching
 
 #: A span with at most this many members is read whole and used like a bitmap.
 SMALL_SPAN = 10_000
@@ -20,6 +20,9 @@ SCORES_AT_ONCE = 2000
 
 #: Numbers at the ends of a range over `created` whose records have to tell: the distance between two marks.
 _EDGE = CHUNK
+
+#: Records that one step of the search for such an end reads.
+_PROBES = 16
 
 #: Most records that are looked at to count matches in fields without an index.
 CHECKED_AT_MOST = 10_000
@@ -84,23 +87,37 @@ class Selection:
             yield from self._settle_records()
 
     def _settle_edges(self) -> Steps[None]:
+        """Find the exact ends of a range over `created`: the marks name them to the nearest 512 numbers."""
         span = self.plan.created
         if span is None:
             return
-        numbers = self.matches.numbers() if self.high - self.low < 2 * _EDGE else self._edges()
-        if span.low is None:
-            numbers = [number for number in numbers if number > self.high - _EDGE]
-        if span.high is None:
-            numbers = [number for number in numbers if number < self.low + _EDGE]
-        kept = yield from read_matching(self.plan, self.keys, numbers)
-        self.matches.drop(set(numbers).difference(kept))
+        if span.low is not None:
+            numbers = self._between(self.low, self.low + _EDGE)
+            self.matches.drop(numbers[: (yield from self._first_since(numbers, span.low))])
+        if span.high is not None:
+            numbers = self._between(self.high - _EDGE, self.high + 1)
+            self.matches.drop(numbers[(yield from self._first_since(numbers, span.high + 1)) :])
 
-    def _edges(self) -> list[int]:
-        edges = Matches(self.keys, None, {}, (self.low, self.high), self.budget)
-        ends = {*range(self.low // CHUNK, (self.low + _EDGE) // CHUNK + 1)}
-        ends |= {*range((self.high - _EDGE) // CHUNK, self.high // CHUNK + 1)}
-        edges.chunks = {chunk: self.matches.chunks[chunk] for chunk in ends if chunk in self.matches.chunks}
-        return edges.numbers()
+    def _between(self, low: int, high: int) -> list[int]:
+        chunks = range(max(0, low // CHUNK), high // CHUNK + 1)
+        found = [n for chunk in chunks for n in numbers_in(chunk, self.matches.chunks.get(chunk, b""))]
+        return [number for number in found if low <= number < high]
+
+    def _first_since(self, numbers: Sequence[int], us: int) -> Steps[int]:
+        """Give the place of the first of the numbers created at or after a time, by a few of their records."""
+        start, end = 0, len(numbers)
+        step = max(1, (end - start) // _PROBES)
+        while start < end:
+            probes = {numbers[at]: at for at in range(start, end, step)}
+            found = yield from read_fields(self.keys, list(probes), ("no", "cr"))
+            earlier = [probes[number] for number, (_, raw) in found.items() if int(raw["cr"]) < us]
+            later = [probes[number] for number, (_, raw) in found.items() if int(raw["cr"]) >= us]
+            start, end = max(earlier, default=start - 1) + 1, min(later, default=end)
+            if step == 1:
+                break
+            # Where all that was looked at is gone, look at every one.
+            step = max(1, (end - start) // _PROBES) if found else 1
+        return start
 
     def _settle_records(self) -> Steps[None]:
         numbers = self.matches.numbers()

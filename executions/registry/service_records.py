@@ -1,4 +1,15 @@
-"""How a service is written in its hash, what code declares of it, and how it is read back."""
+"""How a service is written in Redis, and how it is read back.
+
+| field | what |
+|---|---|
+| `id` `version` | the service's id; the number of its policy, one more with each update |
+| `settings` | one JSON text, so that a reader never sees half of an update |
+| `functions` | JSON: the functions, each with the name of its task |
+| `declared` | JSON: settings and functions as the code declared them last |
+| `paused` | `1` while it is |
+| `updated_by` `created` `updated` | who changed it last; when it was made and changed (us) |
+| `forced` | the newest version that was put in force at once |
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,5 @@
 """Services in the registry: their policies and versions, who may start now and who has to wait.
 
-A service's hash has `id version settings functions declared paused updated_by created updated forced`. The
-settings are one JSON text, so that a reader never sees half of an update.
-
 A process keeps what it has read for `FRESH_S`. A change is pushed to the workers' parents, which tell their
 children through a number in memory that they share; a push that is missed costs those seconds, no more. So a
 service without a limit that is not paused starts its executions without asking the server anything.
@@ -95,7 +92,8 @@ class Services:
     def current(self, name: str) -> ServiceState | None:
         """Read a service; one that was deployed here while the server was away is stored first."""
         waiting = self._undeclared.get(name)
-        return self.read(name) if waiting is None else self.deploy(waiting)
+        # Not waiting for answers: it may be a worker's own ear that asks here.
+        return self.read(name) if waiting is None else self.deploy(waiting, wait=False)
 
     def policy(self, name: str) -> Policy:
         """Give the policy of a service as it is now."""
@@ -124,7 +122,7 @@ class Services:
     # -- writing --
 
     @translated
-    def deploy(self, declared: Declaration) -> ServiceState:
+    def deploy(self, declared: Declaration, *, wait: bool = True) -> ServiceState:
         """Create a service; where it exists, put in force only what the code declares otherwise than before.
 
         What people have updated since stays, so a restart of a worker reverts nothing.
@@ -144,7 +142,7 @@ class Services:
                 fields += ["functions", json.dumps(dict(declared.functions)), "declared", declared.encode()]
                 outcome = self._write(declared.name, now.version, fields)
             if outcome == b"ok":
-                self.announce(declared.name)
+                self.announce(declared.name, wait=wait)
 
     def deploy_later(self, declared: Declaration) -> ServiceState:
         """Keep a declaration until the server can be reached: importing a module must not need one."""
@@ -203,7 +201,7 @@ class Services:
         self._cache.pop(name, None)
         self._generation[0] += 1
 
-    def announce(self, name: str) -> None:
+    def announce(self, name: str, *, wait: bool = True) -> None:
         """Make every process read a service anew; return once the workers have heard, or after `FRESH_S`.
 
         So what starts after an update or a pause that has returned starts under it.
@@ -213,7 +211,7 @@ class Services:
         command = json.dumps({"do": "services", "name": name, "answer": nonce})
         listening = int(client.publish(keys.commands(namespace), command))
         deadline = SYSTEM_CLOCK.monotonic() + FRESH_S
-        for _ in range(listening):
+        for _ in range(listening if wait else 0):
             left = deadline - SYSTEM_CLOCK.monotonic()
             if left <= 0 or not client.blpop([keys.answers(namespace, nonce)], timeout=max(left, 0.01)):
                 return

@@ -129,7 +129,7 @@ class Transitions:
     @staticmethod
     def submit_reply(reply: list[Any]) -> Accepted | Found:
         """Read what the script answered."""
-        return Accepted(int(reply[1])) if reply[0] == b"new" else read_found(reply)
+        return Accepted(int(reply[1]), int(reply[2])) if reply[0] == b"new" else read_found(reply)
 
     @translated
     def start(
@@ -373,13 +373,3 @@ class Transitions:
                 pipeline.xadd(key, entry, maxlen=METRICS_CAP, approximate=True)
             pipeline.expire(key, self._life_s)
             pipeline.execute()
-
-    @translated
-    def prune(self, execution_id: str, number: int, attempt: int = 1) -> bool:
-        """Forget an ended execution; `number` is the one within its shard."""
-        reply = scripts.PRUNE(
-            self._space.client,
-            self._space.keys(execution_id).of_transition(execution_id, attempt),
-            (execution_id, number),
-        )
-        return bool(reply[0] == b"ok")

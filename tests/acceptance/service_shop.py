@@ -125,3 +125,6 @@ def no_limit_of_its_own() -> str:
         executions.checkpoint()
         end.wait(0.02)
     return "done"
+
+
+client.services.deploy(Runner, name="fragile", queue="fragile", concurrency=1)

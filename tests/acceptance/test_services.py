@@ -391,3 +391,42 @@ def test_other_pools_keep_versions_limits_and_resets(site: Site, pool: str) -> N
         assert done(waits).service_version == updated.version
     finally:
         worker.stop()
+
+
+@pytest.mark.feature("D42")
+def test_the_slot_of_a_worker_that_was_killed_comes_back(site: Site) -> None:
+    quick = {"EXECUTIONS_BEAT_S": "0.2", "EXECUTIONS_LEASE_S": "1"}
+    service, name = site.service("fragile"), site.fresh_name()
+    doomed = site.fleet.start("prefork", 2, "-Q", "fragile", app="service_shop", **quick)
+    holder = service.execute("steps", seconds=60, into=name)
+    site.started(name)
+    heir = site.fleet.start("prefork", 2, "-Q", "fragile", app="service_shop", **quick)
+    try:
+        waits = service.execute("detect", item=1)
+        eventually(lambda: waits.refresh().reason == "waiting", "parked")
+        doomed.process.kill()
+        ended = done(waits)
+        assert (ended.status, ended.worker.startswith(heir.name)) == ("success", True)  # type: ignore[union-attr]
+        lost = done(holder)
+        assert (lost.status, lost.reason) == ("failed", "worker-lost")
+        assert site.client._parts.services.running("fragile") == 0
+    finally:
+        heir.stop()
+
+
+@pytest.mark.feature("D42")
+def test_a_limit_holds_over_two_workers_and_nothing_gets_stuck(site: Site) -> None:
+    service, name = site.service("limited"), site.fresh_name()
+    second = site.fleet.start("prefork", 4, app="service_shop")
+    try:
+        runs = [service.execute("count", seconds=0.01, into=name) for _ in range(150)]
+        ended = [done(one) for one in runs]
+        assert {one.status for one in ended} == {"success"}
+        assert {one.attempt for one in ended} == {1}
+        assert len({one.worker for one in ended}) == 2
+        assert most_at_once(site.marks(name)) <= 2
+        registry = site.client._parts.services
+        assert (registry.running("limited"), registry.parked("limited")) == (0, [])
+        assert registry.parked("limited", chosen=True) == []
+    finally:
+        second.stop()

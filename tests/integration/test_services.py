@@ -5,11 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
 
 import pytest
+from celery import Celery
 
 import executions
-from executions import Client, Conflict, InvalidInput, NotFound, ServiceRunner, parking
+from executions import Client, Conflict, InvalidInput, NotFound, ServiceRunner, Unavailable, parking
 from executions.execution import Execution
 from executions.registry import keys, services
 from executions.registry.services import Permit, Services
@@ -27,10 +30,11 @@ class Trainer(ServiceRunner):
     def train(self) -> None: ...
 
 
-@pytest.fixture
-def client(server_url: str, namespace: str) -> Iterator[Client]:
+@pytest.fixture(params=[1, 16], ids=["one shard", "16 shards"])
+def client(server_url: str, namespace: str, request: pytest.FixtureRequest) -> Iterator[Client]:
     """A program with a registry of its own; nobody consumes its queues."""
-    made = executions.connect(server_url, namespace=namespace, principal="alice")
+    made = executions.connect(server_url, namespace=namespace, principal="alice", shards=request.param)
+    assert made._parts.space.shards == request.param
     yield made
     made.close()
 
@@ -54,6 +58,12 @@ def registry_of(client: Client) -> Services:
 def waiting(client: Client, queue: str) -> int:
     """Count the messages in a queue."""
     return int(client._parts.space.client.llen(queue))  # type: ignore[arg-type]
+
+
+def in_outbox(client: Client, execution: Execution) -> bool:
+    """Tell whether the publisher would find an execution whose message is lost."""
+    space = client._parts.space
+    return space.client.zscore(space.keys(execution.id).outbox, execution.id) is not None
 
 
 def start(client: Client, execution: Execution, attempt: int = 1) -> Permit:
@@ -275,8 +285,10 @@ def test_who_leaves_sends_on_the_one_that_waited_longest(client: Client, queue: 
         "service 'trainer' runs 2 at once, its limit",
     )
     assert waiting(client, queue) == 0
+    assert not in_outbox(client, runs[2])
     parking.release(client._parts, "trainer", permits[1].ticket)
     assert runs[2].refresh().reason == "queued"
+    assert in_outbox(client, runs[2])
     assert waiting(client, queue) == 1
     # Leaving twice, as after a crash, sends nobody on.
     parking.release(client._parts, "trainer", permits[1].ticket)
@@ -443,8 +455,7 @@ def test_a_worker_that_dies_between_the_refusal_and_the_record_loses_nothing(cli
     service = client.services.deploy(Trainer, name="trainer", queue=queue).pause()
     execution = service.execute("train")
     assert not registry_of(client).enter("trainer", execution.id, 1).granted
-    space = client._parts.space
-    assert space.client.zscore(space.keys(execution.id).outbox, execution.id) is not None
+    assert in_outbox(client, execution)
     service.resume()
     assert start(client, execution).granted
 
@@ -469,11 +480,10 @@ def test_a_releaser_that_dies_before_the_message_leaves_it_to_the_publisher(clie
     first, parked = service.execute("train"), service.execute("train")
     permit = start(client, first)
     start(client, parked)
-    space = client._parts.space
-    assert space.client.zscore(space.keys(parked.id).outbox, parked.id) is None
+    assert not in_outbox(client, parked)
     chosen = registry_of(client).leave("trainer", permit.ticket)
     client._parts.transitions.park(chosen[0], reason=Reason.QUEUED, publish=True)  # and dies here
-    assert space.client.zscore(space.keys(parked.id).outbox, parked.id) is not None
+    assert in_outbox(client, parked)
 
 
 def test_one_that_ended_while_it_waited_gives_its_turn_to_the_next(client: Client, queue: str) -> None:
@@ -551,3 +561,76 @@ def test_what_a_reset_means_is_not_inherited_from_an_earlier_attempt(client: Cli
     transitions.retry(execution.id, 1)
     transitions.start(execution.id, 2, worker="w", pid=1, pool="prefork", reset="")
     assert "rp" not in execution.refresh()._raw
+
+
+# -- deploying from an app --
+
+
+def test_importing_a_module_that_deploys_needs_no_server(start_server: Any, namespace: str, tmp_path: Path) -> None:
+    server = start_server(folder=tmp_path)
+    server.stop()
+    app = Celery("late", broker=server.url, set_as_current=False)
+    client = executions.install(app)
+    deployed = client.services.deploy(Trainer, name="trainer", queue="gpu", concurrency=2)
+
+    assert (deployed.version, deployed.concurrency) == (0, 2)
+    assert app.tasks["trainer.detect"].queue == "gpu"
+    start_server(folder=tmp_path, port=server.port)
+    assert client.services.get("trainer").version == 1
+    assert registry_of(client).policy("trainer").execution_timeout == 3600
+    client.close()
+    app.close()
+
+
+def test_a_client_without_an_app_says_that_it_could_not_deploy(start_server: Any) -> None:
+    server = start_server()
+    server.stop()
+    with pytest.raises(Unavailable):
+        executions.connect(server.url).services.deploy(Trainer, name="trainer")
+
+
+@pytest.fixture
+def installed(server_url: str, namespace: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Celery, Client]]:
+    """An app of the test's own."""
+    monkeypatch.setenv("EXECUTIONS_NAMESPACE", namespace)
+    app = Celery(f"app-{namespace}", broker=server_url, set_as_current=False)
+    client = executions.install(app)
+    yield app, client
+    client.close()
+    app.close()
+
+
+@pytest.mark.feature("D43")
+def test_an_update_of_the_queue_moves_what_is_sent_as_a_task_too(installed: tuple[Celery, Client], queue: str) -> None:
+    app, client = installed
+    service = client.services.deploy(Trainer, name="trainer")
+    service.queue = queue
+    service.update()
+    sent = client.executions.get(app.tasks["trainer.detect"].delay(item=1).id)
+    assert (sent.queue, sent.service, waiting(client, queue)) == (queue, "trainer", 1)
+
+
+def test_a_secret_argument_of_a_service_is_not_shown(installed: tuple[Celery, Client], queue: str) -> None:
+    app, client = installed
+
+    def fetch(url: str, token: str) -> None: ...
+
+    client.services.deploy(fetch, name="web", queue=queue)
+    sent = client.executions.get(app.tasks["web.fetch"].delay("http://x", "s3cret").id)
+    assert sent.inputs["args"] == ["http://x", "[redacted]"]
+
+
+def test_a_service_runs_eagerly_although_it_is_paused_and_full(installed: tuple[Celery, Client]) -> None:
+    app, client = installed
+    client.services.deploy(Trainer, name="trainer", concurrency=1).pause()
+    result = app.tasks["trainer.detect"].apply(kwargs={"item": 5})
+    ended = client.executions.get(result.id)
+    assert (result.get(), ended.status, ended.service_version) == (5, "success", 1)
+    assert registry_of(client).running("trainer") == 0
+
+
+def test_deploying_again_in_one_process_replaces_the_code(installed: tuple[Celery, Client]) -> None:
+    app, client = installed
+    client.services.deploy({"edition": lambda: 1}, name="it")
+    client.services.deploy({"edition": lambda: 2}, name="it")
+    assert app.tasks["it.edition"].apply().get() == 2

@@ -187,7 +187,7 @@ def test_plain_functions_make_a_service_too() -> None:
     assert functions_of({"plus": add})["plus"](x=4) == 5
     with pytest.raises(InvalidInput, match="add has no input 'z'"):
         functions_of(add)["add"](x=1, z=2)
-    for nothing in (ServiceRunner, [], 7):
+    for nothing in (ServiceRunner, [], 7, lambda: 1, {"a b": add}):
         with pytest.raises(InvalidInput):
             functions_of(nothing)
 

@@ -125,6 +125,12 @@ local function close(id, x, status, reason, principal, message, retention_s, fie
     -- The number's low bits keep equal durations apart, so that a cursor can name a place between them.
     redis.call('ZADD', DURATION, int((at_us - x.started) * 1024 + x.number % 1024), x.number)
   end
+  if not x.started and x.attempt > 0 then
+    -- Closed while it waited for another attempt: the start of the attempt before is not its start.
+    redis.call('HDEL', RECORD, 'sd')
+    redis.call('ZREM', STARTED, x.number)
+    mark('has:started', x.number, false)
+  end
   redis.call('ZREM', OUTBOX, id)
   redis.call('HDEL', STOPS, id)
   redis.call('EXPIRE', RECORD, retention_s)

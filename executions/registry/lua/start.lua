@@ -29,7 +29,7 @@ if x.attempt > 1 then redis.call('HDEL', RECORD, 'rp') end
 if ARGV[8] ~= '' then redis.call('HSET', RECORD, 'rp', ARGV[8]) end
 move('status', 'pending', 'running', x.number)
 move('worker', x.worker, worker, x.number)
-if x.attempt == 1 then mark('has:started', x.number, true) end
+mark('has:started', x.number, true)
 redis.call('ZADD', STARTED, int(at_us), x.number)
 redis.call('ZREM', OUTBOX, id)
 announce(id, x, 'running', 'started', x.attempt)

@@ -1,7 +1,7 @@
 -- submit: accept an execution.
 -- KEYS   see _prelude
 -- ARGV   id, packed id or '', reason, message, n, field and value ..., n, term field and value ..., outbox '1' or ''
--- REPLY  {'new', number} | {'exists', status, reason, attempt}
+-- REPLY  {'new', number, created_us} | {'exists', status, reason, attempt}
 -- EFFECT record, first status log entry, indexes, event and outbox entry; nothing where the id exists
 
 local id, packed, reason, message = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
@@ -34,4 +34,4 @@ index('status', 'pending', number, true)
 for i = 1, #terms, 2 do index(terms[i], terms[i + 1], number, true) end
 if ARGV[after] == '1' then redis.call('ZADD', OUTBOX, int(at_us), id) end
 announce(id, x, 'pending', reason, 0)
-return { 'new', number }
+return { 'new', number, int(at_us) }

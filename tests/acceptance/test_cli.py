@@ -1,0 +1,525 @@
+"""The command line against a real server and a real worker: what it prints, and how it ends."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import signal
+import subprocess
+
+import pytest
+import redis
+
+from executions.version import VERSION
+from tests.acceptance.fleet import Fleet, eventually
+from tests.acceptance.shell import Shell, make_shell
+from tests.conftest import StartServer
+
+UNKNOWN = "00000000-0000-7000-8000-000000000000"
+
+
+@pytest.fixture(scope="module")
+def shell(prefork: Fleet) -> Shell:
+    """A shell beside a worker with two slots."""
+    return make_shell(prefork)
+
+
+def started(shell: Shell, *arguments: str) -> str:
+    """Start an execution from the shell and give its id."""
+    done = shell("run", *arguments, "-q")
+    assert done.code == 0, done.err
+    return done.out.strip()
+
+
+# Running and waiting -------------------------------------------------------------------------------------
+
+
+def test_run_and_wait_prints_the_output_and_exits_with_zero(shell: Shell) -> None:
+    done = shell("run", "shop.add", "2", "3", "--wait")
+    assert (done.code, done.err) == (0, "")
+    assert re.fullmatch(r"[0-9a-f-]{36}  success  shop\.add  .*\n5\n", done.out)
+
+
+def test_arguments_are_json_or_text_and_arrive_as_such(shell: Shell) -> None:
+    done = shell(
+        "run", "shop.echo", "--wait", "--json", "1", "mnist", '"5"', "-i", 'item={"id": 7}', "-i", "n=",
+        "--json-input", '{"deep": [null, true]}', "--", "-1",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    assert done.json["output"] == {
+        "args": [1, "mnist", "5", -1],
+        "kwargs": {"item": {"id": 7}, "n": "", "deep": [None, True]},
+    }
+
+
+def test_inputs_come_from_stdin_as_well(shell: Shell) -> None:
+    done = shell("run", "shop.add", "--json-input", "-", "--wait", "--json", stdin="[20, 3]")
+    assert done.json["output"] == 23
+
+
+def test_options_of_a_run_are_on_its_record(shell: Shell) -> None:
+    one = started(
+        shell, "shop.add", "1", "1", "--name", "the-one", "--tag", "a", "--tag", "b", "--property", "lr=0.1",
+        "--pipeline", "p", "--stage", "s", "--timeout", "1h", "--on-reset", "rerun", "--max-attempts", "2",
+    )  # fmt: skip
+    shown = shell("show", one, "--json").json
+    assert shown["tags"] == ["a", "b"]
+    assert shown["properties"] == {"lr": 0.1}
+    assert (shown["name"], shown["pipeline"], shown["stage"]) == ("the-one", "p", "s")
+    assert (shown["execution_timeout"], shown["max_attempts"]) == (3600, 2)
+    again = started(shell, "shop.add", "1", "1", "--name", "the-one")
+    assert again == one
+
+
+def test_a_failure_is_told_and_exits_with_one(shell: Shell) -> None:
+    done = shell("run", "shop.fail", "no socks left", "--wait")
+    assert done.code == 1
+    assert "failed" in done.out
+    assert "ValueError: no socks left" in done.out
+
+
+def test_a_function_that_no_worker_knows_is_rejected_and_exits_with_one(shell: Shell) -> None:
+    done = shell("run", "shop.nothing_like_that", "--wait")
+    assert done.code == 1
+    assert "failed (rejected)" in done.out
+
+
+def test_what_was_terminated_exits_with_three(shell: Shell) -> None:
+    one = started(shell, "shop.checking")
+    shell.fleet.running(one)
+    assert "asked to stop" in shell("terminate", one, "--cause", "wrong data").out
+    done = shell("wait", one)
+    assert done.code == 3
+    assert "wrong data" in done.out
+
+
+def test_a_wait_that_takes_too_long_exits_with_four_and_leaves_it_running(shell: Shell) -> None:
+    path = shell.fleet.path()
+    one = started(shell, "shop.hold", path)
+    done = shell("wait", one, "--timeout", "200ms")
+    assert (done.code, done.out) == (4, "")
+    assert done.err.startswith("error: waited 0.2 s for execution")
+    assert done.err.count("\n") == 1
+    open(path, "w").close()
+    assert shell("wait", one, "--quiet").code == 0
+
+
+def test_a_rerun_is_another_attempt_and_a_relaunch_another_execution(shell: Shell) -> None:
+    one = shell("run", "shop.echo", "-i", "x=1", "--wait", "--json").json["id"]
+    assert shell("rerun", one).out == f"{one}  pending, attempt 2\n"
+    assert shell("wait", one, "--json").json["attempt"] == 2
+    other = shell("relaunch", one, "-i", "x=2", "-i", "y=3", "--wait", "--json").json
+    assert other["reference"] == one
+    assert other["id"] != one
+    assert other["output"] == {"args": [], "kwargs": {"x": 2, "y": 3}}
+
+
+def test_what_runs_cannot_be_rerun_and_says_so(shell: Shell) -> None:
+    path = shell.fleet.path()
+    one = started(shell, "shop.hold", path)
+    shell.fleet.running(one)
+    done = shell("rerun", one)
+    assert done.code == 1
+    assert "is running and cannot be rerun before it has ended" in done.err
+    open(path, "w").close()
+    shell("wait", one)
+
+
+# Looking -------------------------------------------------------------------------------------------------
+
+
+def test_show_prints_everything_about_an_execution(shell: Shell) -> None:
+    one = started(shell, "shop.fail", "gone", "--tag", "nightly", "--property", "lr=0.1")
+    shell("wait", one)
+    shown = shell("show", one).out
+    for part in (
+        "shop.fail  failed", one, "nightly", "lr  0.1", '0  "gone"', "ValueError: gone", "shop.py:", "Traceback",
+        "pending (queued)", "running (started)", "failed (error)", "Attempts", "submitted by",
+    ):  # fmt: skip
+        assert part in shown, part
+    assert "\x1b" not in shown
+    assert all(line == line.rstrip() for line in shown.splitlines())
+
+
+def test_show_tells_who_asked_it_to_stop_and_why(shell: Shell) -> None:
+    one = started(shell, "shop.checking")
+    shell.fleet.running(one)
+    shell("terminate", one, "--cause", "wrong data", "--grace", "30s")
+    shell("wait", one)
+    shown = shell("show", one).out
+    assert re.search(
+        r"Stop request\n +asked by +\S+@\S+\n +at .*\n +why +wrong data\n +how +grace, killed after 30s", shown
+    )
+
+
+def test_show_as_json_is_one_document_with_times_in_rfc_3339(shell: Shell) -> None:
+    one = started(shell, "shop.add", "1", "2")
+    shell("wait", one)
+    shown = shell("show", one, "--json").json
+    assert (shown["status"], shown["output"], shown["error"]) == ("success", 3, None)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", shown["created"])
+    assert [entry["status"] for entry in shown["status_log"]] == ["pending", "running", "success"]
+    assert shown["attempts"][0]["duration"] == shown["duration"]
+
+
+def test_logs_are_printed_as_they_were_written(shell: Shell) -> None:
+    one = started(shell, "shop.after_install", "1")
+    shell("wait", one)
+    eventually(lambda: "after" in shell("logs", one).out, "the log")
+    assert re.fullmatch(r"\S+Z INFO +after\n", shell("logs", one).out)
+    assert [line["message"] for line in shell("logs", one, "--json").json] == ["after"]
+    assert shell("logs", one, "--level", "error").out == ""
+    assert shell("logs", one, "--level", "error", "--json").json == []
+
+
+def test_logs_are_followed_to_the_end(shell: Shell) -> None:
+    one = started(shell, "shop.after_install", "1")
+    done = shell("logs", one, "--follow")
+    assert done.code == 0
+    assert done.out.endswith("after\n")
+
+
+def test_run_with_logs_prints_them_and_how_it_ended(shell: Shell) -> None:
+    done = shell("run", "shop.after_install", "1", "--logs")
+    assert done.code == 0
+    assert re.search(r"INFO +after\n[0-9a-f-]{36}  success", done.out)
+
+
+def test_ctrl_c_while_following_is_quiet_and_leaves_it_running(shell: Shell) -> None:
+    path = shell.fleet.path()
+    one = started(shell, "shop.hold", path)
+    server = redis.Redis.from_url(shell.fleet.url)
+    with shell.start("wait", one) as process:
+        # It waits once it listens; before that, Python itself would have to answer.
+        eventually(lambda: any(one in name.decode() for name in server.pubsub_channels()), "the subscription")
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=20)
+    server.close()
+    assert (process.returncode, out, err) == (130, "", "")
+    open(path, "w").close()
+    assert shell("wait", one).code == 0
+
+
+# Listing -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def seven(shell: Shell) -> list[str]:
+    """Seven executions with a tag of their own, the newest first."""
+    made = shell.fleet.client.map("shop.add", [(n, n) for n in range(7)], tags=["seven"])
+    for one in made:
+        one.wait(timeout=30)
+    return [one.id for one in reversed(made)]
+
+
+def test_ls_lists_what_matches_the_newest_first(shell: Shell, seven: list[str]) -> None:
+    assert shell("ls", "tag:seven", "-q").lines == seven
+    assert shell("ls", "tag:seven", "AND", "status:success", "--quiet").lines == seven
+    head, *rows = shell("ls", "tag:seven").lines
+    assert head.split()[:4] == ["ID", "STATUS", "REASON", "FUNCTION"]
+    assert [row.split()[0] for row in rows] == seven
+    assert "\x1b" not in head
+
+
+def test_options_narrow_a_list(shell: Shell, seven: list[str]) -> None:
+    assert shell("ls", "tag:seven", "--status", "failed,running", "-q").out == ""
+    assert shell("ls", "tag:seven", "--status", "completed", "-q").lines == seven
+    assert shell("ls", "tag:seven", "--function", "shop.add", "--since", "1h", "-q").lines == seven
+    assert shell("ls", "tag:seven", "--queue", "nowhere", "-q").out == ""
+    assert shell("ls", "tag:seven", "--sort", "created", "-q", "-n", "2").lines == seven[:-3:-1]
+
+
+def test_a_list_goes_on_where_it_ended(shell: Shell, seven: list[str]) -> None:
+    found: list[str] = []
+    cursor: list[str] = []
+    for _ in range(3):
+        page = shell("ls", "tag:seven", "--since", "2h", "--limit", "3", "--json", *cursor).json
+        found += [item["id"] for item in page["items"]]
+        cursor = ["--cursor", page["next_cursor"]] if page["next_cursor"] else []
+    assert found == seven
+    assert cursor == []
+
+
+def test_ls_as_csv(shell: Shell, seven: list[str]) -> None:
+    rows = list(csv.DictReader(io.StringIO(shell("ls", "tag:seven", "--csv").out)))
+    assert [row["id"] for row in rows] == seven
+    assert {(row["status"], row["function"], row["tags"]) for row in rows} == {("success", "shop.add", "seven")}
+
+
+@pytest.mark.parametrize("columns", [80, 200])
+def test_on_a_terminal_a_list_fits_and_has_colours(shell: Shell, seven: list[str], columns: int) -> None:
+    done = shell.on_terminal("ls", "tag:seven", columns=columns)
+    assert done.code == 0
+    assert "\x1b[32msuccess" in done.out
+    rows = done.plain.splitlines()
+    assert all(len(row) <= columns for row in rows)
+    assert all(one in done.plain for one in seven)
+
+
+def test_no_color_is_honoured(shell: Shell, seven: list[str]) -> None:
+    assert "\x1b[3" not in shell.on_terminal("ls", "tag:seven", NO_COLOR="1").out
+    assert "\x1b[3" not in shell.on_terminal("ls", "tag:seven", "--no-color").out
+
+
+def test_a_reader_that_goes_away_is_no_error(shell: Shell, seven: list[str]) -> None:
+    with shell.start("ls", "-q") as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.wait(timeout=20) == 141
+        assert process.stderr.read() == ""
+
+
+# Acting on many ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def waiting(shell: Shell) -> list[str]:
+    """Three executions that wait for a queue nobody listens to, under a tag of their own."""
+    made = shell.fleet.client.map("shop.add", [(1, 1)] * 3, tags=["bulk"], queue="nobody")
+    return [one.id for one in made]
+
+
+PENDING = "tag:bulk status:pending"
+
+
+def test_bulk_is_counted_asked_for_and_done(shell: Shell, waiting: list[str]) -> None:
+    assert shell("terminate", "--query", PENDING, "--dry-run").out == "3 match, 3 of them have not ended\n"
+
+    unasked = shell("terminate", "--query", PENDING)
+    assert (unasked.code, unasked.out) == (2, "")
+    assert "give --yes to go on without" in unasked.err
+
+    refused = shell.on_terminal("terminate", "--query", PENDING, types="n")
+    assert "3 match, 3 of them have not ended\nterminate 3? [y/N]: n\n" in refused.plain
+    assert (refused.code, refused.plain.splitlines()[-1]) == (1, "error: nothing was changed")
+    assert set(shell("ls", PENDING, "-q").lines) == set(waiting)
+
+    agreed = shell.on_terminal("terminate", "--query", PENDING, "--cause", "too many", types="y")
+    assert (agreed.code, agreed.plain.splitlines()[-1]) == (0, "asked 3 to stop")
+    assert shell("ls", PENDING, "-q").out == ""
+    assert shell("show", waiting[0], "--json").json["stop_request"]["cause"] == "too many"
+
+
+def test_bulk_with_yes_neither_counts_nor_asks(shell: Shell, waiting: list[str]) -> None:
+    done = shell("terminate", "--query", PENDING, "--yes")
+    assert (done.code, done.out, done.err) == (0, "asked 3 to stop\n", "")
+
+
+def test_bulk_as_json(shell: Shell, waiting: list[str]) -> None:
+    counted = shell("terminate", "--query", PENDING, "--dry-run", "--json").json
+    assert counted == {"matched": 3, "done": 3, "skipped": 0, "dry_run": True}
+    assert shell("terminate", "--query", PENDING, "--yes", "--json").json["done"] == 3
+
+
+def test_a_tree_is_stopped_with_its_root(shell: Shell) -> None:
+    root = started(shell, "shop.tree", "1", "3")
+    eventually(lambda: len(shell.fleet.client.executions.get(root).children()) == 3, "the children")
+    assert shell("terminate", "--tree", root, "--dry-run").out == f"{root}  4 of 4 would be asked to stop\n"
+    assert shell("terminate", "--tree", root).out == f"{root}  4 of 4 asked to stop\n"
+    assert shell("wait", root).code == 3
+    eventually(
+        lambda: {one.status for one in shell.fleet.client.executions.get(root).children()} == {"terminated"},
+        "the end of the children",
+    )
+
+
+def test_an_unknown_id_does_not_keep_the_others_from_being_stopped(shell: Shell, waiting: list[str]) -> None:
+    done = shell("terminate", waiting[0], UNKNOWN, waiting[1])
+    assert done.code == 1
+    assert done.err.startswith(f"error: no execution '{UNKNOWN}'")
+    assert [line.split()[0] for line in done.lines] == waiting[:2]
+    assert shell("ls", PENDING, "-q").lines == waiting[2:]
+    shell("terminate", waiting[2])
+
+
+# Mistakes ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", ["show", "logs", "wait", "terminate", "rerun", "relaunch"])
+def test_an_unknown_id_is_one_line(shell: Shell, command: str) -> None:
+    done = shell(command, UNKNOWN)
+    assert (done.code, done.out) == (1, "")
+    assert done.err == (
+        f"error: no execution '{UNKNOWN}': the id is unknown or it was removed after its retention; "
+        "`executions ls` shows those there are\n"
+    )
+
+
+def test_a_bad_query_is_shown_with_the_place(shell: Shell) -> None:
+    done = shell("ls", "status:failed AND funtion:shop.add")
+    assert done.code == 2
+    first, query, caret = done.err.splitlines()
+    assert "unknown field 'funtion' (did you mean 'function'?)" in first
+    assert query[caret.index("^") :].startswith("funtion")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["ls", "--sort", "odd"], "cannot sort by 'odd'"),
+        (["ls", "--cursor", "odd"], "not a cursor"),
+        (["ls", "--since", "odd"], "created: 'odd' is not a date"),
+        (["logs", "{one}", "--level", "odd"], "no log level 'odd'"),
+        (["services", "set", "odd name", "x=1"], "service"),
+    ],
+)
+def test_a_bad_value_is_told(shell: Shell, seven: list[str], arguments: list[str], told: str) -> None:
+    done = shell(*(argument.format(one=seven[0]) for argument in arguments))
+    assert done.code in (1, 2)
+    assert done.err.startswith("error: ")
+    assert told in done.err
+    assert "Traceback" not in done.err
+
+
+def test_a_server_that_is_down_is_one_line(shell: Shell) -> None:
+    done = shell("ls", EXECUTIONS_URL="redis://127.0.0.1:1/0")
+    assert (done.code, done.out) == (1, "")
+    assert "cannot be reached" in done.err
+    assert "start one with `executions up`" in done.err
+    assert done.err.count("\n") == 1
+
+
+def test_a_wrong_password_is_one_line_and_is_not_repeated(shell: Shell, start_server: StartServer) -> None:
+    server = start_server()
+    admin = redis.Redis.from_url(server.url)
+    admin.config_set("requirepass", "sesame")
+    url = server.url.replace("://", "://:open-up@")
+    done = shell("ls", "--url", url)
+    assert done.code == 1
+    assert "check the user and password" in done.err
+    assert "open-up" not in done.err
+    assert done.err.count("\n") == 1
+    checks = {check["name"]: check for check in shell("doctor", "--json", "--url", url).json}
+    assert checks["server"]["advice"] == "check the user and password in the URL"
+    assert shell("ls", "--url", server.url.replace("://", "://:sesame@")).code == 0
+    admin.config_set("requirepass", "")
+    admin.close()
+
+
+# The fleet -----------------------------------------------------------------------------------------------
+
+
+def test_workers_are_listed_with_what_they_run(shell: Shell) -> None:
+    (worker,) = shell("workers", "--json").json
+    assert (worker["alive"], worker["pool"], worker["concurrency"], worker["version"]) == (True, "prefork", 2, VERSION)
+    assert worker["queues"] == ["celery"]
+    assert shell("workers", "-q").lines == [worker["name"]]
+    assert worker["name"] in shell("workers").out
+
+
+def test_services_are_listed_paused_resumed_and_set(shell: Shell) -> None:
+    shell.fleet.client.services.deploy([shell.fleet.shop.add], name="calc", execution_timeout=60)
+    assert shell("services", "--json").code == 2
+    assert [found["name"] for found in shell("services", "list", "--json").json] == ["calc"]
+    assert "calc" in shell("services").out
+    assert shell("services", "pause", "calc").out == "calc  paused\n"
+    assert shell("services", "resume", "calc").out == "calc  active\n"
+    changed = shell("services", "set", "calc", "execution_timeout=7200", "on_reset=rerun", "--json").json
+    assert changed["version"] == 2
+    assert (changed["settings"]["execution_timeout"], changed["settings"]["on_reset"]) == (7200, "rerun")
+    assert "execution_timeout  7200" in shell("services", "show", "calc").out
+
+    typo = shell("services", "set", "calc", "concurency=1")
+    assert typo.code == 2
+    assert "no setting 'concurency'; there are backoff_delay" in typo.err
+    wrong = shell("services", "set", "calc", "execution_timeout=0")
+    assert wrong.code == 2
+    assert "execution_timeout must be a positive whole number, not 0" in wrong.err
+    missing = shell("services", "show", "nothing")
+    assert missing.code == 1
+    assert "`executions services` shows those there are" in missing.err
+    assert shell("run", "nothing", "--service", "calc").code == 2
+
+
+def test_doctor_finds_everything_well(shell: Shell) -> None:
+    checks = shell("doctor", "--json").json
+    assert {check["name"]: check["state"] for check in checks} == {
+        "server": "ok", "eviction": "ok", "persistence": "ok", "memory": "ok", "clock": "ok", "schema": "ok",
+        "broker": "ok", "workers": "ok", "payloads": "ok", "outbox": "ok",
+    }  # fmt: skip
+    told = shell("doctor")
+    assert told.code == 0
+    assert "1 alive with 2 slots" in told.out
+
+
+def test_doctor_says_what_is_wrong_and_what_to_do(shell: Shell, start_server: StartServer) -> None:
+    server = start_server()
+    admin = redis.Redis.from_url(server.url)
+    admin.config_set("maxmemory", "100mb")
+    admin.config_set("maxmemory-policy", "allkeys-lru")
+    admin.config_set("appendonly", "no")
+    done = shell(
+        "doctor", "--url", server.url, EXECUTIONS_PAYLOADS="/proc/nowhere", EXECUTIONS_BROKER="redis://127.0.0.1:1/0"
+    )
+    admin.close()
+    assert done.code == 1
+    states = {line.split()[1]: line.split()[0] for line in done.lines if not line.startswith(" ")}
+    assert states["eviction"] == states["broker"] == states["payloads"] == "fail"
+    assert states["persistence"] == states["workers"] == "warn"
+    for advice in (
+        "set maxmemory-policy noeviction",
+        "set appendonly yes",
+        "start one: `celery",
+        "EXECUTIONS_PAYLOADS",
+    ):
+        assert advice in done.out
+
+
+def test_doctor_with_the_server_down_looks_at_the_rest(shell: Shell) -> None:
+    done = shell("doctor", "--json", EXECUTIONS_URL="redis://127.0.0.1:1/0")
+    assert done.code == 1
+    assert {check["name"]: check["state"] for check in done.json} == {
+        "server": "fail", "broker": "fail", "payloads": "ok",
+    }  # fmt: skip
+
+
+# Below celery, and with others' commands ----------------------------------------------------------------
+
+
+def test_the_same_commands_stand_below_celery(shell: Shell, seven: list[str]) -> None:
+    below = ("-A", "shop", "executions")
+    listed = shell(*below, "ls", "tag:seven", "-q", program="celery", EXECUTIONS_URL="")
+    assert (listed.code, listed.lines) == (0, seven)
+    run = shell(*below, "run", "shop.add", "2", "3", "--wait", "--json", program="celery", EXECUTIONS_URL="")
+    assert (run.code, run.json["output"]) == (0, 5)
+    unknown = shell(*below, "show", UNKNOWN, program="celery", EXECUTIONS_URL="")
+    assert unknown.code == 1
+    assert "celery executions ls` shows those there are" in unknown.err
+    odd = shell(*below, "lss", program="celery", EXECUTIONS_URL="")
+    assert (odd.code, odd.err.count("\n")) == (2, 1)
+
+
+def test_an_app_that_was_not_installed_is_asked_where_its_broker_is(shell: Shell, seven: list[str]) -> None:
+    (shell.fleet.folder / "bare.py").write_text(
+        f"from celery import Celery\napp = Celery('bare', broker={shell.fleet.url!r})\n"
+    )
+    done = shell("-A", "bare", "executions", "ls", "tag:seven", "-q", program="celery", EXECUTIONS_URL="")
+    assert (done.code, done.lines) == (0, seven)
+
+
+def test_the_commands_of_the_local_stack_are_listed(shell: Shell) -> None:
+    commands = shell("--help").out.split("Commands:")[1]
+    assert "up " in commands
+    assert "down " in commands
+    assert "Cannot be loaded" not in commands
+
+
+def test_a_shell_completes_ids_and_functions(shell: Shell, seven: list[str]) -> None:
+    def complete(words: str, at: int) -> list[str]:
+        asked = {"_EXECUTIONS_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(at)}
+        return [line.removeprefix("plain,") for line in shell(**asked).lines]
+
+    newest = shell("ls", "-q", "-n", "1").out.strip()
+    assert newest in complete("executions show ", 2)
+    assert complete(f"executions wait {newest[:-2]}", 2) == [newest]
+    assert complete("executions run shop.ad", 2) == ["shop.add"]
+    assert complete("executions ls --status ter", 3) == ["terminated"]
+    assert complete("executions term", 1) == ["terminate"]
+
+
+def test_bash_takes_the_completion_script(shell: Shell) -> None:
+    script = shell("completion", "bash").out
+    checked = subprocess.run(["bash", "-n"], input=script, text=True, capture_output=True, check=False)
+    assert (checked.returncode, checked.stderr) == (0, "")
