@@ -234,6 +234,12 @@ def fail(text: str = "boom") -> None:
 
 
 @app.task
+def fails_until(path: str) -> None:
+    if not Path(path).exists():
+        raise ShopError("not yet")
+
+
+@app.task
 def fail_own(text: str = "sold out") -> None:
     raise ShopError(text, 42)
 

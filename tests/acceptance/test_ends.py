@@ -6,7 +6,7 @@ import pytest
 from celery.exceptions import TaskRevokedError, WorkerLostError
 from celery.exceptions import TimeoutError as CeleryTimeout
 
-from executions import ExecutionFailed
+from executions import Conflict, ExecutionFailed
 from tests.acceptance.fleet import Fleet, eventually, lines, words
 
 HAPPY = ["pending/queued", "running/started", "success"]
@@ -60,6 +60,8 @@ def test_retries_exhausted_raise_the_last_error(prefork: Fleet) -> None:
     assert done.message == "ShopError: try 3"
 
 
+@pytest.mark.feature("D48")
+@pytest.mark.feature("D49")
 def test_a_rerun_has_all_its_retries_again(prefork: Fleet) -> None:
     done = prefork.done(prefork.shop.flaky.delay(6))
     assert (done.status, done.attempts) == ("failed", 3)
@@ -256,3 +258,56 @@ def test_a_revoked_result_raises(prefork: Fleet) -> None:
     result.revoke()
     with pytest.raises(TaskRevokedError):
         result.get(timeout=20)
+
+
+@pytest.mark.feature("D50")
+def test_any_end_can_be_rerun_and_nothing_else(prefork: Fleet) -> None:
+    shop, path = prefork.shop, prefork.path()
+    ended = [
+        prefork.done(shop.add.delay(1, 1)),
+        prefork.done(shop.fail.delay()),
+        prefork.client.executions.get(shop.add.apply_async((1, 1), countdown=60).id).terminate(),
+    ]
+    for done in ended:
+        again = done.rerun(sync=True)
+        assert again.attempts == done.attempts + 1
+        assert words(again)[: len(done.status_log)] == words(done)
+    running = prefork.running(shop.hold.delay(path))
+    with pytest.raises(Conflict, match="cannot be rerun"):
+        running.rerun()
+    shop.touch(path)
+
+
+@pytest.mark.feature("D53")
+@pytest.mark.feature("D54")
+def test_all_that_failed_can_be_rerun_by_a_query(prefork: Fleet) -> None:
+    path = prefork.path()
+    failed = [prefork.done(prefork.shop.fails_until.apply_async((path,), tags=["batch"])) for _ in range(3)]
+    assert {one.status for one in failed} == {"failed"}
+    prefork.shop.touch(path)
+    report = prefork.client.executions.rerun("status:failed AND tag:batch")
+    assert (report.matched, report.done) == (3, 3)
+    assert {prefork.done(one.id).wait(20).status for one in failed} == {"success"}
+    assert prefork.client.executions.count("status:failed AND tag:batch") == 0
+
+
+@pytest.mark.feature("F46")
+def test_a_named_submit_happens_once(prefork: Fleet) -> None:
+    path = prefork.path()
+    first = prefork.client.submit("shop.mark", path, name="nightly")
+    second = prefork.client.submit("shop.mark", path, name="nightly")
+    assert first.id == second.id
+    assert prefork.done(first).status == "success"
+    assert lines(path) == 1
+
+
+@pytest.mark.feature("X05")
+def test_a_message_that_comes_twice_runs_once(prefork: Fleet) -> None:
+    path = prefork.path()
+    result = prefork.shop.mark.delay(path)
+    prefork.client._parts.dispatcher.republish(prefork.client._parts.space, result.id)
+    assert words(prefork.done(result)) == HAPPY
+    prefork.done(prefork.shop.add.delay(1, 1))
+    prefork.done(prefork.shop.add.delay(1, 1))
+    assert lines(path) == 1
+    assert prefork.client.executions.get(result.id).attempts == 1
