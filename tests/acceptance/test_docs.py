@@ -132,9 +132,15 @@ class Story:
                 worker.wait(timeout=10)
 
 
+@pytest.fixture(scope="module")
+def own_server_url(start_server: Any) -> str:
+    """A server for the pages alone: workers of one database take each other's messages."""
+    return str(start_server().url)
+
+
 @pytest.fixture
-def story(server_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Story]:
-    url = f"{server_url.rsplit('/', 1)[0]}/{next(_databases) % 8 + 8}"
+def story(own_server_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Story]:
+    url = f"{own_server_url.rsplit('/', 1)[0]}/{next(_databases) % 16}"
     for name, value in (
         ("EXECUTIONS_URL", url),
         ("CELERY_BROKER_URL", url),
