@@ -195,7 +195,7 @@ class Execution:
         poll_interval: float | timedelta | None = None,
         until: str = "done",
     ) -> Execution:
-        """Wait for the end (or, with `until="change"`, for the next change) and give the fresh picture.
+        """Wait for the end (or `until="started"`, or `until="change"`: the next one) and give the fresh picture.
 
         Raises `WaitTimeout` after `timeout` seconds; the execution goes on. No timeout, or zero, means
         for ever. A failed execution does not raise. Changes are pushed; `poll_interval` only sets how often

@@ -68,5 +68,5 @@ def run_samples(client: executions.Client) -> list[Execution]:
     slow = client.submit("samples.crawl", tags=["sample"])
     flaky = client.submit("samples.fetch", "the-shop", tags=["sample"])
     # Stopped once it runs: before that it would be taken off the queue, and reach no checkpoint.
-    stopped.wait(timeout=WAIT_S, until="change").terminate(cause="a sample of how to stop an execution")
+    stopped.wait(timeout=WAIT_S, until="started").terminate(cause="a sample of how to stop an execution")
     return [execution.wait(timeout=WAIT_S) for execution in (progress, stopped, slow, flaky)]

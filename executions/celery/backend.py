@@ -129,6 +129,8 @@ class Recording:
             output = codec.encode(self.prepare_value(result), "output") if wanted else "null"  # type: ignore[attr-defined]
         except NotSerializable as error:
             raise EncodeError(str(error)) from None
+        if result is None and wanted:
+            output = attempt.reporter.early_output or output
         children = self.current_task_children(request)  # type: ignore[attr-defined]
         fields = attempt.close()
         if children:

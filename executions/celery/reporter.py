@@ -27,6 +27,8 @@ class RegistryReporter:
         self._tags: list[str] = []
         self._points: list[tuple[str, float, int | None]] = []
         self._lock = threading.Lock()
+        #: What the function gave before its end, as JSON; holds where it returns nothing.
+        self.early_output = ""
 
     def progress(self, percent: int | None, message: str | None, output: Any) -> None:
         fields: dict[str, Any] = {}
@@ -35,7 +37,7 @@ class RegistryReporter:
         if message is not None:
             fields["pm"] = message
         if output is not None:
-            fields["out"] = codec.encode(output, "output")
+            self.early_output = fields["out"] = codec.encode(output, "output")
         self._gather(fields)
 
     def metric(self, name: str, value: float, step: int | None) -> None:

@@ -43,8 +43,8 @@ class ClientVerbs:
         return self._queries().get(execution_id)
 
     def wait(self, execution: Execution, timeout: float | None, poll_interval: float | None, until: str) -> Execution:
-        if until not in ("done", "change"):
-            raise InvalidInput(f"until must be 'done' or 'change', not {until!r}")
+        if until not in ("done", "change", "started"):
+            raise InvalidInput(f"until must be 'done', 'change' or 'started', not {until!r}")
         is_over = _is_over(execution, until)
         deadline = SYSTEM_CLOCK.monotonic() + timeout if timeout else None
         with self._watcher.watching(execution.id) as signal:
@@ -181,8 +181,10 @@ def _is_over(execution: Execution, until: str) -> Callable[[Execution], bool]:
     if until == "change":
         entries = len(execution.status_log)
         return lambda now: now.is_done or len(now.status_log) != entries
-    awaits = execution.awaits
-    return lambda now: now.is_done and (awaits is None or now.attempt >= awaits or now.status is Status.TERMINATED)
+    if until == "started":
+        return lambda now: now.status is not Status.PENDING
+    # What is read after a rerun is not the old end any more; a rerun that was refused has started no attempt.
+    return lambda now: now.is_done
 
 
 def _edited(args: list[Any], kwargs: dict[str, Any], inputs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:

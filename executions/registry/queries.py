@@ -75,7 +75,7 @@ class Queries:
     def get(self, execution_id: str) -> Execution:
         """Give one execution with all that is kept of it; raises `NotFound` for an unknown id."""
         if not execution_id or not isinstance(execution_id, str):
-            raise InvalidInput(f"an execution's id is a text that is not empty, not {execution_id!r}")
+            raise InvalidInput(f"execution_id must be a text that is not empty, not {execution_id!r}")
         reply = self._space.client.hgetall(self._space.keys(execution_id).record(execution_id))
         raw = raw_record(reply)
         if "no" not in raw:
