@@ -30,6 +30,7 @@ from executions import codec
 from executions.celery import endings
 from executions.celery.failure import describe
 from executions.celery.followers import fail_followers, record_body, release_chain, upstream_ending
+from executions.celery.patience import patiently
 from executions.celery.runner import ATTEMPT, Attempt
 from executions.celery.site import Site, site_of
 from executions.dispatch import HEADER
@@ -160,14 +161,18 @@ class Recording:
 
     def _end(self, task_id: str, attempt: int | None, ending: Ending) -> Any:
         """Write an end: of the running attempt, else of an execution that waits."""
+        outcome = patiently(lambda: self._write_end(task_id, attempt, ending), "writing an end")
+        if isinstance(outcome, Found) and not outcome.status.is_terminal:
+            log(logger, "execution.late_write", id=task_id, attempt=attempt, status=outcome.status)
+        return outcome
+
+    def _write_end(self, task_id: str, attempt: int | None, ending: Ending) -> Any:
         transitions = self.site.transitions
         outcome: Any = transitions.finish(task_id, attempt or 1, ending)
         if isinstance(outcome, Found) and outcome.status is Status.RUNNING and attempt is None:
             outcome = transitions.finish(task_id, outcome.attempt, ending)
         if _may_settle(outcome, attempt, ending):
             outcome = transitions.settle(task_id, ending)
-        if isinstance(outcome, Found) and not outcome.status.is_terminal:
-            log(logger, "execution.late_write", id=task_id, attempt=attempt, status=outcome.status)
         return outcome
 
 

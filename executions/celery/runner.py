@@ -18,6 +18,7 @@ import contextvars
 import inspect
 import os
 import resource
+import secrets
 import sys
 import threading
 import time
@@ -30,6 +31,7 @@ from celery.exceptions import Ignore, SoftTimeLimitExceeded
 
 from executions import capture, codec, context
 from executions.celery import endings, permits
+from executions.celery.patience import patiently
 from executions.celery.publish import record_received
 from executions.celery.reporter import RegistryReporter
 from executions.celery.site import Place, Site, site_of
@@ -135,16 +137,19 @@ def _release(place: Place, index: int) -> None:
 def _take(site: Site, task: Any, request: Any, named: int | None, place: Place, permit: Permit | None) -> Started:
     outcome: Any = None
     service = site.services.policy(task.service) if getattr(task, "service", None) else NO_POLICY
+    start = partial(
+        site.transitions.start,
+        request.id,
+        named,
+        worker=place.worker,
+        pid=os.getpid(),
+        pool=place.pool,
+        service_version=permit.version if permit else None,
+        reset=write_reset(site.policy(task.name, {}, service)),
+        claim=secrets.token_hex(4),
+    )
     for _ in range(2):
-        outcome = site.transitions.start(
-            request.id,
-            named,
-            worker=place.worker,
-            pid=os.getpid(),
-            pool=place.pool,
-            service_version=permit.version if permit else None,
-            reset=write_reset(site.policy(task.name, {}, service)),
-        )
+        outcome = patiently(start, "taking an attempt")
         if isinstance(outcome, Started):
             return outcome
         if not isinstance(outcome, Missing):

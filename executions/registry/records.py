@@ -17,8 +17,8 @@ Field names are short because the server keeps them once for every execution.
 | `p.<key>` | property | `ss` | saved state |
 | `cp` `mm` | CPU microseconds, peak memory in KiB | `ch` | ids of Celery's children |
 | `tt` | stop request | `ls`, `1` `2` ... | length of the status log, its entries |
-| `a<k>` | attempt k, once another followed | `rp` | what a reset means, as `on_reset/max_attempts` |
-| `re` | Celery's count of retries | | |
+| `a<k>` | attempt k, once another followed | `ck` | the claim of whoever took the attempt |
+| `re` | Celery's count of retries | `rp` | what a reset means, as `on_reset/max_attempts` |
 """
 
 from __future__ import annotations

@@ -142,8 +142,12 @@ class Transitions:
         pool: str,
         service_version: int | None = None,
         reset: str = "",
+        claim: str = "",
     ) -> Started | Found | Missing | Expired:
-        """Take the next attempt; exactly one caller gets it."""
+        """Take the next attempt; exactly one caller gets it.
+
+        A `claim` names the caller: one who lost the reply may ask again and gets the same.
+        """
         reply = scripts.START(
             self._space.client,
             self._space.keys(execution_id).of_transition(execution_id, attempt or 1),
@@ -156,6 +160,7 @@ class Transitions:
                 "" if service_version is None else service_version,
                 self._life_s,
                 reset,
+                claim,
             ),
         )
         word = reply[0]

@@ -33,7 +33,7 @@ BLOCK = re.compile(
 WRITTEN_URL = "redis://127.0.0.1:6379/0"
 
 #: Commands that other tests run (test_up, test_front_door, .ci/run), or that change the machine.
-ELSEWHERE = ("pip ", "make", "git ", "docker ", "executions up", "executions down", "cd ", "source ", "pytest")
+ELSEWHERE = ("pip ", "make", "git ", "docker ", "executions down", "cd ", "source ", "pytest")
 
 _databases = itertools.count()
 
@@ -49,6 +49,7 @@ def has_story(page: Path) -> bool:
 def commands(text: str) -> list[str]:
     """Give the commands of a console block that are run here."""
     found = [line[2:].partition(" #")[0].strip() for line in text.splitlines() if line.startswith("$ ")]
+    found = [command for command in found if command != "executions up"]
     return [command for command in found if not command.startswith(ELSEWHERE)]
 
 
@@ -91,6 +92,9 @@ class Story:
                 self.environ[name] = value.replace(WRITTEN_URL, self.url)
             elif "worker" in words and words[0] == "celery":
                 self.start_worker(words[1:])
+            elif words[:2] == ["executions", "up"]:
+                # It is run by test_up; what it starts for an app are workers such as this.
+                self.start_worker([*words[2:], "worker"])
             else:
                 self.shell(command)
 

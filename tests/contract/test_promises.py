@@ -292,3 +292,21 @@ def test_what_has_ended_or_waits_for_room_is_not_sent_again(world: World) -> Non
     world.start(running)
     assert Publisher(world.parts, after_s=0).run_once(SYSTEM_CLOCK.now()).done == 0
     assert world.parts.dispatcher.depth(world.queue) == 0
+
+
+@pytest.mark.feature("X05")
+def test_a_reply_that_got_lost_can_be_asked_for_again(world: World) -> None:
+    # Given an attempt that was taken, and whose taker did not hear so
+    one = world.submit()
+    start = partial(world.transitions.start, one, 1, worker="w", pid=1, pool="prefork")
+    first = start(claim="a")
+    # I expect the same claim to get it again, and no other
+    assert start(claim="a") == first
+    assert isinstance(start(claim="b"), Found)
+    assert isinstance(start(claim=""), Found)
+    # and the same of its success
+    ended = world.transitions.finish(one, 1, SUCCESS)
+    before = world.snapshot()
+    assert world.transitions.finish(one, 1, SUCCESS) == ended
+    assert isinstance(world.transitions.finish(one, 1, FAILURE), Found)
+    assert world.snapshot() == before

@@ -163,7 +163,7 @@ VERBS: dict[str, tuple[Verb, dict[str, tuple[str, type]]]] = {
     "succeed": (lambda w, one, k: w.transitions.finish(one, k, SUCCESS), to("success/", Ended, RUNNING)),
     "fail": (lambda w, one, k: w.transitions.finish(one, k, FAILURE), to("failed/error", Ended, RUNNING)),
     "stop": (lambda w, one, k: w.transitions.finish(one, k, STOPPED), to("terminated/requested", Ended, RUNNING)),
-    "finish too late": (lambda w, one, k: w.transitions.finish(one, k - 1, SUCCESS), {}),
+    "finish too late": (lambda w, one, k: w.transitions.finish(one, k - 1, FAILURE), {}),
     "finish too early": (lambda w, one, k: w.transitions.finish(one, k + 1, SUCCESS), {}),
     "settle as cached": (lambda w, one, k: w.transitions.settle(one, CACHED), to("cached/", Ended, PENDING)),
     "settle as rejected": (

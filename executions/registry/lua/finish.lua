@@ -9,6 +9,10 @@
 local id, attempt, status = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 local x = load()
 if not x then return { 'missing' } end
+if status == 'success' and x.status == 'success' and x.attempt == attempt then
+  -- Its own reply got lost: an attempt succeeds once.
+  return { 'ok', redis.call('HGET', RECORD, 'fi') }
+end
 if x.status ~= 'running' or x.attempt ~= attempt then return { 'stale', x.status, x.reason, x.attempt } end
 local fields = take(11)
 local principal, message = ARGV[5], ARGV[6]

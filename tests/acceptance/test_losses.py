@@ -1,0 +1,71 @@
+"""Workers, messages and servers that go away, and what becomes of the executions."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.fleet import Fleet, eventually, lines, make_fleet, words
+from tests.conftest import StartServer
+
+#: Short enough for a test, long enough for a busy machine.
+QUICK = {"EXECUTIONS_LEASE_S": "3", "EXECUTIONS_BEAT_S": "0.5"}
+
+
+@pytest.fixture
+def quick(server_url: str, tmp_path: Path) -> Iterator[Fleet]:
+    """A fleet whose lost workers are noticed within seconds."""
+    yield from make_fleet(server_url, tmp_path, **QUICK)
+
+
+@pytest.mark.feature("D62", "X06", "F83")
+def test_what_a_killed_worker_ran_is_failed_or_runs_again(quick: Fleet) -> None:
+    # Given a worker that runs two executions, one of which may run again, and dies
+    path, go_on = quick.path(), quick.path()
+    victim = quick.start("prefork", 2)
+    lost = quick.client.submit("shop.sleeping", 600)
+    again = quick.client.submit("shop.hold", go_on, on_reset="rerun", max_attempts=2)
+    quick.running(lost)
+    quick.running(again)
+    victim.process.send_signal(signal.SIGKILL)
+    victim.process.wait(timeout=10)
+    Path(go_on).touch()
+    quick.start("prefork", 1)
+    # I expect the first to have failed for that, and the second to have been run by the other worker
+    done = lost.wait(timeout=60)
+    assert (done.status, done.reason, done.error.kind) == ("failed", "worker-lost", "system")
+    again = again.wait(timeout=60)
+    assert (again.status, again.attempts, again.output) == ("success", 2, "released")
+    assert "pending/rerun" in words(again)
+    assert again.attempts_log[0].worker != again.attempts_log[1].worker
+    assert lines(path) == 0
+
+
+@pytest.mark.feature("X07")
+def test_a_function_outlives_a_restart_of_the_server(start_server: StartServer, tmp_path: Path) -> None:
+    # Given a function that runs while its server goes away, and ends before the server is back
+    server = start_server(tmp_path / "server")
+    fleet_maker = make_fleet(server.url, tmp_path)
+    fleet = next(fleet_maker)
+    try:
+        fleet.start("prefork", 1)
+        path, go_on = fleet.path(), fleet.path()
+        fleet.client.submit("shop.mark", path).wait(timeout=30)
+        held = fleet.client.submit("shop.hold", go_on)
+        fleet.running(held)
+        port = server.port
+        server.stop()
+        Path(go_on).touch()
+        eventually(lambda: "registry.unreachable" in fleet.workers[0].log, "the worker noticed")
+        server = start_server(tmp_path / "server", port)
+        # I expect its result, everything from before, and a worker that goes on
+        done = eventually(lambda: (one := fleet.find(held.id)) and one.is_done and one, "the end", 60)
+        assert (done.status, done.attempts, done.output) == ("success", 1, "released")
+        assert fleet.client.submit("shop.add", 1, 2).wait(timeout=60).output == 3
+        assert lines(path) == 1
+    finally:
+        fleet_maker.close()
+        server.stop()
