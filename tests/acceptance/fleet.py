@@ -198,6 +198,8 @@ def load_shop() -> ModuleType:
         # A shared task is made in every app of the process, in that of an earlier shop too.
         warnings.simplefilter("ignore")
         spec.loader.exec_module(module)
+    # Shared tasks go to the app that is current, which another test's may still be.
+    module.app.set_current()
     return module
 
 
@@ -228,3 +230,7 @@ def make_fleet(server_url: str, folder: Path, **env: str) -> Iterator[Fleet]:
                 warnings.simplefilter("ignore", ResourceWarning)
                 gc.collect()
             shop.app.close()
+            # The next test's app may have this name too, and must not find our tasks announced to it.
+            _state._on_app_finalizers = set(_FINALIZERS)
+            if sys.modules.get("shop") is shop:
+                del sys.modules["shop"]
