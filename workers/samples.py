@@ -45,7 +45,7 @@ def crawl(pages: int = 4) -> int:
     return pages
 
 
-@shared_task(name="samples.fetch", max_attempts=3, retry_on=(ConnectionError,), retry_delay=0.2)
+@shared_task(name="samples.fetch", max_attempts=3, retry_on=(ConnectionError,), backoff_delay=0.2)
 def fetch(url: str, failures: int = 1) -> str:
     """Fail as a network does, and succeed when tried again."""
     failed = executions.load_state() or 0

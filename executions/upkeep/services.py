@@ -16,5 +16,5 @@ def chores(parts: Parts) -> list[tuple[Chore, float]]:
         (Rescuer(parts), 2.0),
         (Waker(parts), 2.0),
         (Publisher(parts), 5.0),
-        (Pruner(parts), 10.0),
+        (Pruner(parts), 2.0),
     ]
