@@ -185,6 +185,8 @@ def test_ignore_result_is_recorded_without_its_output(prefork: Fleet) -> None:
     ],
 )
 def test_every_way_to_declare_a_task(prefork: Fleet, name: str, args: Any, output: Any) -> None:
+    # A shared task belongs to whichever app is current, and other stories make apps in this process too.
+    prefork.shop.app.set_current()
     result = getattr(prefork.shop, name).delay(*args)
     done = prefork.done(result)
     assert result.get(timeout=5) == output
