@@ -50,7 +50,7 @@ class Client:
         """The services: deploy, get, list."""
         return ServicesView(self._parts, self._submitter)
 
-    def submit(self, function: Any, *args: Any, **options: Any) -> Execution:
+    def submit(self, function: Any, /, *args: Any, **options: Any) -> Execution:
         """Ask for one run of a function (a task, or the name of one) and give its picture at once.
 
         `args` and unknown keywords go to the function; the known ones are options: `name`, `tags`, `queue`,
@@ -63,7 +63,7 @@ class Client:
         execution = self._submitter.submit(function, args, options)
         return execution.wait() if wait else execution
 
-    def map(self, function: Any, inputs: Iterable[Any], **options: Any) -> list[Execution]:
+    def map(self, function: Any, inputs: Iterable[Any], /, **options: Any) -> list[Execution]:
         """Ask for many runs, in large batches.
 
         Each input is a tuple of positional arguments, a dict of keywords, or else the one argument.
