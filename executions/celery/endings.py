@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from celery.exceptions import Reject
@@ -12,6 +13,7 @@ from celery.exceptions import Reject
 from executions import context
 from executions.celery.failure import describe
 from executions.celery.followers import release_followers
+from executions.celery.patience import patiently
 from executions.celery.site import Site
 from executions.registry.transitions import (
     REVOKED_RESULT,
@@ -85,12 +87,9 @@ def terminated(attempt: Attempt) -> None:
 
 def ignored(attempt: Attempt) -> None:
     """The function raised `Ignore`: it ended as it wanted, without an output."""
-    fields = attempt.close()
-    attempt.site.transitions.finish(
-        attempt.request.id,
-        attempt.started.attempt,
-        Ending(status=Status.SUCCESS, message="ended by Ignore", fields=tuple(fields)),
-    )
+    ending = Ending(status=Status.SUCCESS, message="ended by Ignore", fields=tuple(attempt.close()))
+    site, request = attempt.site, attempt.request
+    patiently(lambda: site.transitions.finish(request.id, attempt.started.attempt, ending), "writing an end")
 
 
 def hand_on(attempt: Attempt, replaced_by: str) -> None:
@@ -118,15 +117,17 @@ def rejected(attempt: Attempt, error: Reject) -> None:
 
 def rerun(attempt: Attempt, error: BaseException, reason: Reason) -> None:
     """Close this attempt and send the execution out for the next one."""
-    ended = [*attempt.close(), *error_fields(error)]
+    described = error_fields(error)
     site, request = attempt.site, attempt.request
-    outcome = site.transitions.retry(
+    retry = partial(
+        site.transitions.retry,
         request.id,
         attempt.started.attempt,
         reason=reason,
-        message=json.loads(error_fields(error)[1])["message"][:1000],
-        ended=ended,
+        message=json.loads(described[1])["message"][:1000],
+        ended=[*attempt.close(), *described],
     )
+    outcome = patiently(retry, "opening the next attempt")
     if isinstance(outcome, StopFirst):
         terminated(attempt)
     elif isinstance(outcome, Opened):

@@ -8,7 +8,7 @@ Who can die when, and what then happens:
 | child after `start` | running, owned by this worker | the parent sees the child's end |
 | parent | running, its lease runs out | the rescuer |
 | child after the function's end, before `finish` | running | as above: the function runs again |
-| registry away at `finish` | running, result in hand | tried again until it answers (Celery's backend retry) |
+| registry away at `finish` | running, result in hand | tried again until it answers, see patience.py |
 """
 
 from __future__ import annotations

@@ -114,7 +114,6 @@ class FleetThread(threading.Thread):
         self._watched = Watched()
         self._beat_at = 0.0
         self._subscription: Any = None
-        self._lost: set[int] = set()
         self._cancelled: OrderedDict[str, None] = OrderedDict()
         signals.task_received.connect(self._on_received, weak=False)
         self.term = f"{place.worker}#{new_id()}"
