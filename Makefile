@@ -4,6 +4,9 @@ PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
 
+# Tests of one file share what it starts, so a file stays whole. In order: the long ones come first.
+PYTEST := pytest -n auto --dist loadfile --no-loadscope-reorder
+
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
@@ -44,14 +47,14 @@ down: $(INSTALLED) ## Stop all of it; the data stays in .executions
 	@$(BIN)/executions down $(ARGS)
 
 test: $(INSTALLED) ## Run the tests
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m $(PYTEST) $(ARGS)
 
 oldest: ## Run the tests with the oldest Celery, Redis client and so on that we support
 	$(PYTHON) -m venv $(OLDEST)
 	$(OLDEST)/bin/python -c "$$LOWER_BOUNDS" > $(OLDEST)/constraints.txt
 	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check \
-		--constraint $(OLDEST)/constraints.txt -e '.[dev]'
-	$(OLDEST)/bin/python -m pytest $(ARGS)
+		--constraint $(OLDEST)/constraints.txt -e '.[test]'
+	$(OLDEST)/bin/python -m $(PYTEST) $(ARGS)
 
 check: $(INSTALLED) ## Check style, types, imports and the container files
 	$(BIN)/ruff check .

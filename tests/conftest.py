@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
@@ -37,6 +38,15 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in [name for name in environ if name.startswith(("EXECUTIONS_", "CELERY_", "FLOWER_"))]:
         if name != "EXECUTIONS_TEST_SERVER":  # The processes that run tests in parallel read it again.
             del environ[name]
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # A shell makes what it starts in the background deaf to Ctrl-C, and what that starts inherits it.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Give two processes to each core: most tests wait for others. More than eight have no files to share."""
+    return min(8, 2 * (os.cpu_count() or 1))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -219,6 +219,17 @@ def attempt_of(request: Any) -> int | None:
 class RecordConsumer(ResultConsumer):
     """Waits on the record's own channel."""
 
+    def cancel_for(self, task_id: str) -> None:
+        """Leave a channel. What was never listened to, or is not any more, needs no connection to be left.
+
+        Celery would open one for each result that is let go of, whenever the garbage is collected.
+        """
+        key = self._get_key_for_task(task_id)
+        if key in self.subscribed_to and getattr(self._pubsub, "connection", None) is not None:
+            super().cancel_for(task_id)
+        else:
+            self.subscribed_to.discard(key)
+
     def _reconnect_pubsub(self) -> None:
         # Celery before 5.5 had no lock here, and no list of what to unsubscribe.
         pending: set[Any] = getattr(self, "_pending_unsubscribe", set())

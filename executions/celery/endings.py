@@ -96,10 +96,11 @@ def hand_on(attempt: Attempt, replaced_by: str) -> None:
     """Close this attempt; the execution goes on when the last of those that replace it is sent."""
     if attempt.request.is_eager:
         return
-    outcome = attempt.site.transitions.retry(
-        attempt.request.id, attempt.started.attempt, reason=Reason.WAITING,
+    put_aside = partial(
+        attempt.site.transitions.retry, attempt.request.id, attempt.started.attempt, reason=Reason.WAITING,
         message=f"replaced by {replaced_by}", ended=error_in_hand(attempt),
     )  # fmt: skip
+    outcome = patiently(put_aside, "waiting for what replaces it")
     if isinstance(outcome, StopFirst):
         attempt.running.raise_stop(Stop.TERMINATE)
     attempt.running.extra["handed_on"] = True

@@ -12,11 +12,13 @@ from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from celery.app.amqp import AMQP
 
 from executions import codec, context
+from executions.celery.patience import patiently
 from executions.celery.site import FUNCTION_OPTIONS, Site, site_of
 from executions.celery.transport import BrokerConnection, Channel, Rider, riding
 from executions.clock import to_us
@@ -91,7 +93,7 @@ class RecordingProducer:
         """Record, then send. A message that cannot be sent leaves no execution that would run later."""
         headers = options["headers"]
         outgoing = Outgoing(self._site, self._function, self._given, body, headers, options)
-        rider = outgoing.ride(self._producer.channel)
+        rider = outgoing.ride(self._producer)
         attempt = 1 if rider else outgoing.record()
         body, options = outgoing.wire(attempt)
         token = riding.set(rider)
@@ -134,9 +136,12 @@ class Outgoing:
     def id(self) -> str:
         return str(self.headers["id"])
 
-    def ride(self, channel: Any) -> Rider | None:
+    def ride(self, producer: Any) -> Rider | None:
         """Give the row to be written with the message, where one server takes both and the id is nobody's yet."""
-        if fresh_id.get() != self.id or self.options.get("exchange") or not isinstance(channel, Channel):
+        if fresh_id.get() != self.id or self.options.get("exchange"):
+            return None
+        # Asked last: it connects, and an execution's own message waits for the registry first.
+        if not isinstance(producer.channel, Channel):
             return None
         if not self.site.is_one_server:
             return None
@@ -160,11 +165,15 @@ class Outgoing:
         reason = Reason.RETRYING if retried else Reason.QUEUED
         message = "" if retried else f"replaced by {self.function}"
         ended = running.extra.get("ended", lambda: ())()
-        outcome = self.site.transitions.retry(
-            self.id, running.attempt, reason=reason, message=message, ended=ended,
+        open_next = partial(
+            self.site.transitions.retry, self.id, running.attempt, reason=reason, message=message, ended=ended,
             coming=next_message(submission),
             function="" if retried else self.function,
         )  # fmt: skip
+        outcome: Any = patiently(open_next, "opening the next attempt")
+        if outcome == Found(Status.PENDING, reason, running.attempt):
+            # It is open for this reason already: the reply was lost, and the call was made again.
+            outcome = Opened(running.attempt + 1)
         if isinstance(outcome, StopFirst):
             running.stopped = running.stopped or Stop.TERMINATE
             raise Terminated(context.TERMINATION_MESSAGE)

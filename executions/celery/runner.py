@@ -83,7 +83,8 @@ class Attempt:
         """Write out what is still gathered; give the fields that go with the end."""
         fields, tags, points = self.reporter.drain()
         if tags or points:
-            self.site.transitions.report(self.request.id, self.started.attempt, tags=tags, points=points)
+            report = partial(self.site.transitions.report, self.request.id, self.started.attempt)
+            patiently(partial(report, tags=tags, points=points), "writing what was gathered")
         return [*fields, *self.measures()]
 
 

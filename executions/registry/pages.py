@@ -31,7 +31,7 @@ _MARGIN = 4
 #: Candidates that are looked at, over all shards, where only the records tell which of them match.
 _CHECKED_AT_ONCE = 200
 
-#: What is compared to merge the shards: those without a value last, then the sort's key, then the number.
+#: What is compared to merge the shards: those without a value last, then the sort's key, then the shard.
 Key = tuple[bool, int, int]
 
 
@@ -67,6 +67,12 @@ class Lane:
     @property
     def is_done(self) -> bool:
         return not self.rows and self.walk.is_done
+
+    @property
+    def turn(self) -> int:
+        """When its rows come among those of other shards with an equal value."""
+        shard = self.selection.keys.shard
+        return -shard if self.sort.descending else shard
 
     @property
     def next_place(self) -> Place:
@@ -112,14 +118,13 @@ class Lane:
         for number, score in candidates:
             if number in found and accepts(plan, *found[number]):
                 place = Place(self.walk.place.top, number, score)
-                rows.append(Row(number, *found[number], self._key(number, found[number][1], score), place))
+                rows.append(Row(number, *found[number], self._key(found[number][1], score), place))
         return rows
 
-    def _key(self, number: int, raw: Raw, score: int | None) -> Key:
+    def _key(self, raw: Raw, score: int | None) -> Key:
         lacks = score is None and self.sort.field != "created"
         value = int(raw["cr"]) if score is None else score
-        sign = -1 if self.sort.descending else 1
-        return lacks, sign * value, sign * (number * self.shards + self.selection.keys.shard)
+        return lacks, -value if self.sort.descending else value, self.turn
 
 
 def merge(client: RedisClient, lanes: Sequence[Lane], limit: int) -> tuple[list[Execution], list[Place] | None]:
@@ -148,7 +153,11 @@ def _places(lanes: Sequence[Lane], rows: Sequence[Row]) -> list[Place]:
     places = [lane.next_place for lane in lanes]
     if not rows:
         return places
-    return [not_before(place, rows[-1].place, lane.sort) for place, lane in zip(places, lanes, strict=True)]
+    last, turn = rows[-1].place, rows[-1].key[2]
+    return [
+        not_before(place, last, lane.sort, equals_follow=lane.turn >= turn)
+        for place, lane in zip(places, lanes, strict=True)
+    ]
 
 
 def _share(lanes: Sequence[Lane], limit: int) -> int:

@@ -322,17 +322,23 @@ def just_before(score: int, top: int, *, descending: bool) -> Place:
     return Place(top, 0, score + 1) if descending else Place(top, _LARGEST, score - 1)
 
 
-def not_before(place: Place, last: Place, sort: Sort) -> Place:
+def just_after(score: int, top: int, *, descending: bool) -> Place:
+    """Give the place behind everything that has a score."""
+    return Place(top, 0, score) if descending else Place(top, _LARGEST, score)
+
+
+def not_before(place: Place, last: Place, sort: Sort, *, equals_follow: bool) -> Place:
     """Move a shard's place up to the last row given out of any shard.
 
-    What lay before has been given out; what is added there meanwhile would come out of order.
+    What lay before has been given out; what is added there meanwhile would come out of order. With
+    `equals_follow` the shard's turn is not over, and its executions with the last row's score are still to come.
     """
     if sort.field == "created" or (place.number is not None and place.score is None):
         return place
     if last.score is None:
         return beginning_of_rest(place.top, sort)
-    # This shard may have more executions with the last row's score.
-    edge = just_before(last.score, place.top, descending=sort.descending)
+    edge_of = just_before if equals_follow else just_after
+    edge = edge_of(last.score, place.top, descending=sort.descending)
     if place.number is None or edge.number is None:
         return edge
     is_behind = _order((place.number, place.score)) > _order((edge.number, edge.score))

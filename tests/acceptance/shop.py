@@ -424,6 +424,17 @@ def hold(path: str) -> str:
     return "released"
 
 
+@app.task(bind=True)
+def hold_and_go_on(self: Task, path: str, how: str) -> Any:
+    """Waits, then retries or lets others take its place."""
+    if self.request.retries:
+        return 3
+    wait_for(path)
+    if how == "retry":
+        raise self.retry(countdown=0)
+    return self.replace(add.s(1, 2) if how == "function" else add.s(1, 1) | add.s(1))
+
+
 @app.task
 def checking(seconds: float = 60.0, path: str = "") -> str:
     if path:

@@ -45,6 +45,34 @@ def test_what_a_killed_worker_ran_is_failed_or_runs_again(quick: Fleet) -> None:
 
 
 @pytest.mark.feature("X07")
+@pytest.mark.parametrize("how", ["retry", "function", "chain"])
+def test_a_function_that_goes_on_otherwise_waits_for_a_server_that_is_away(
+    start_server: StartServer, tmp_path: Path, how: str
+) -> None:
+    # Given a function that retries, or is replaced, while the server is away
+    server = start_server(tmp_path / "server")
+    fleet_maker = make_fleet(server.url, tmp_path)
+    fleet = next(fleet_maker)
+    try:
+        fleet.start("prefork", 1)
+        go_on = fleet.path()
+        held = fleet.client.submit("shop.hold_and_go_on", go_on, how)
+        fleet.running(held)
+        port = server.port
+        server.stop()
+        Path(go_on).touch()
+        what = "waiting for what replaces it" if how == "chain" else "opening the next attempt"
+        eventually(lambda: f"while_doing={what}" in fleet.workers[0].log, "the function waits")
+        server = start_server(tmp_path / "server", port)
+        # I expect it to go on as it wanted
+        done = eventually(lambda: (one := fleet.find(held.id)) and one.is_done and one, "the end", 60)
+        assert (done.status, done.attempts, done.output) == ("success", 2, 3)
+    finally:
+        fleet_maker.close()
+        server.stop()
+
+
+@pytest.mark.feature("X07")
 def test_a_function_outlives_a_restart_of_the_server(start_server: StartServer, tmp_path: Path) -> None:
     # Given a function that runs while its server goes away, and ends before the server is back
     server = start_server(tmp_path / "server")

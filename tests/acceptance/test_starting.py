@@ -303,3 +303,16 @@ def test_beat_entries_are_executions(prefork: Fleet) -> None:
     done = prefork.done(found[0])
     assert words(done) == HAPPY
     assert done.output == 23
+
+
+def test_a_result_that_is_let_go_of_needs_no_connection(prefork: Fleet) -> None:
+    # Given a result that nobody waited for, and a program that listens to nothing any more
+    shop = prefork.shop
+    assert shop.add.delay(1, 2).get(timeout=30) == 3
+    result = shop.add.delay(3, 4)
+    prefork.done(result)
+    consumer = shop.app.backend.result_consumer
+    consumer._pubsub.close()
+    # If it is let go of, which is when Celery calls this, I expect that nothing is opened to stop listening
+    result.backend.remove_pending_result(result)
+    assert consumer._pubsub.connection is None

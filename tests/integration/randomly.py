@@ -50,11 +50,12 @@ class Registry:
         self.move(execution_id)
         return execution_id
 
-    def submit(self) -> str:
+    def submit(self, made: str = "") -> str:
+        """Accept a random execution, under an id of the caller's or one of many kinds."""
         rng = self.rng
         parent = rng.choice(self.ids) if self.ids and rng.random() < 0.3 else None
         root = (self.queries.get(parent).root_id or parent) if parent else None
-        made = f"odd-{rng.random()}" if rng.random() < 0.1 else ids.new_id(rng.randrange(64))
+        made = made or (f"odd-{rng.random()}" if rng.random() < 0.1 else ids.new_id(rng.randrange(64)))
         submission = Submission(
             id=made,
             function=rng.choice(FUNCTIONS),

@@ -17,7 +17,7 @@ from executions.registry.connection import client_for
 from executions.registry.queries import Queries
 from executions.registry.space import Space
 from executions.settings import Settings
-from tests.integration.randomly import Registry, make_registry
+from tests.integration.randomly import ENDINGS, Registry, make_registry
 
 
 @pytest.fixture(params=[1, 16], ids=["1 shard", "16 shards"])
@@ -38,8 +38,8 @@ def filled(request: pytest.FixtureRequest, server_url: str) -> Iterator[Registry
         client.delete(key)
 
 
-def walk(queries: Queries, query: str | None, sort: str, limit: int) -> list[str]:
-    found, cursor = [], None
+def walk(queries: Queries, query: str | None, sort: str, limit: int, cursor: str | None = None) -> list[str]:
+    found: list[str] = []
     while True:
         page = queries.page(query, sort, limit, cursor)
         assert len(page) <= limit
@@ -203,6 +203,36 @@ def test_no_gaps_and_no_repeats_while_rows_are_added(registry: Registry, sort: s
         assert found == before
     # What was added shows up in its place or not at all.
     assert found == registry.sorted(sort, shown)
+
+
+@pytest.mark.parametrize("sort", ["duration", "-duration"])
+@pytest.mark.parametrize("added_to", range(3))
+@pytest.mark.parametrize("limit", range(1, 5))
+def test_what_is_added_with_an_equal_value_keeps_its_place_too(
+    server_url: str, namespace: str, sort: str, added_to: int, limit: int
+) -> None:
+    # Given executions in three shards, all of one duration, and a page that ends among them
+    registry = make_registry(server_url, namespace, 3)
+    for shard in (0, 1, 1, 1, 2):
+        _add_of_one_duration(registry, shard)
+    before = walk(registry.queries, None, sort, 50)
+    first = registry.queries.page(None, sort, limit)
+    # If one more like them is added
+    added = _add_of_one_duration(registry, added_to)
+    # I expect the pages to be part of the list as it is now, without a gap
+    found = [*(one.id for one in first), *walk(registry.queries, None, sort, 1, first.next_cursor)]
+    now = walk(registry.queries, None, sort, 50)
+    assert [one for one in found if one != added] == before
+    assert found == [one for one in now if one in found]
+
+
+def _add_of_one_duration(registry: Registry, shard: int) -> str:
+    made = registry.submit(ids.new_id(shard))
+    registry.transitions.start(made, 1, worker="celery@one", pid=7, pool="solo")
+    registry.transitions.finish(made, 1, ENDINGS[0])
+    keys, number = registry.space.keys(made), registry.queries.get(made).number
+    registry.space.client.zadd(keys.duration, {str(number // registry.space.shards): 1024})
+    return made
 
 
 def _seen(query: str, execution: Execution) -> bool:
