@@ -15,7 +15,7 @@ from executions import codec
 from executions.clock import to_datetime
 from executions.errors import Unavailable
 from executions.lazy import lazy
-from executions.registry.connection import translated
+from executions.registry.connection import translated, verified
 from executions.registry.space import Space
 
 #: The header in which a message carries its attempt and, where its arguments are large, where they are.
@@ -144,8 +144,8 @@ def plain_broker_url(url: str) -> str:
         ("unix://", "redis+socket://"),
     ):
         if url.startswith(ours):
-            return theirs + url.removeprefix(ours)
-    return url
+            url = theirs + url.removeprefix(ours)
+    return verified(url)
 
 
 def envelope_of(execution_id: str, raw: Mapping[str, str]) -> Envelope:

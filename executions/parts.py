@@ -48,7 +48,7 @@ class Parts:
 
     @lazy
     def payloads(self) -> Payloads:
-        return Payloads(self.settings.payloads)
+        return Payloads(self.settings.payloads, lambda: self.space.identity)
 
     def register(self, service: str, functions: dict[str, Callable[..., Any]], queue: str | None) -> None:
         """Make the functions of a service known to this process's app, where it has one."""

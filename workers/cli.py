@@ -120,7 +120,7 @@ def _table(shown: Sequence[Execution]) -> Table:
 
 
 def _print_addresses(console: Console, report: Report) -> None:
-    console.print(f"\nserver   [bold]{mask_password(report.url)}[/bold]")
+    console.print(f"\nserver   [bold]{mask_password(report.url)}[/bold]", soft_wrap=True)
     if report.flower_url:
         console.print(f"Flower   [bold]{report.flower_url}[/bold]", soft_wrap=True)
     console.print("\nTry next:")

@@ -12,6 +12,7 @@ from celery.worker.state import task_ready
 
 from executions.celery.losses import loss_of, resend, settle_loss
 from executions.celery.site import site_of
+from executions.errors import ExecutionFailed
 from executions.slots import Stop
 
 
@@ -31,6 +32,9 @@ class ExecutionRequest(Request):
         # The pool hands over the exception itself, or wrapped with its traceback.
         exc = exc.exc if isinstance(exc, ExceptionWithTraceback) else exc
         site = site_of(self.app)
+        if site is not None and isinstance(exc, MemoryError):
+            # Celery would end the worker for it, with all that its other children run.
+            exc = exc_info.exception = ExecutionFailed("MemoryError", str(exc))
         gone = isinstance(exc, WorkerLostError | SystemExit | ChildTerminated)
         if site is None or not (gone or self.settled or self.killed is not Stop.NONE):
             return super().on_failure(exc_info, send_failed_event, return_ok)

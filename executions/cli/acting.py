@@ -21,7 +21,7 @@ from executions.execution import Execution
 
 _ids = click.argument("ids", metavar="[ID]...", nargs=-1, type=ExecutionId())
 _query = click.option("--query", metavar="QUERY", help="All that match, in place of ids.")
-_dry_run = click.option("--dry-run", is_flag=True, help="With --query or --tree: count, and change nothing.")
+_dry_run = click.option("--dry-run", is_flag=True, help="With --query: count, and change nothing.")
 _yes = click.option("--yes", "-y", is_flag=True, help="With --query: neither count nor ask first.")
 _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
@@ -43,7 +43,7 @@ _RERUN = Words("rerun", "have ended", "{} run once more")
 @_ids
 @_query
 @click.option("--tree", is_flag=True, help="Each ID with everything that it started, directly or not.")
-@_dry_run
+@click.option("--dry-run", is_flag=True, help="With --query or --tree: count, and change nothing.")
 @_yes
 @click.option("--force", is_flag=True, help="Kill at once.")
 @click.option("--grace", type=Seconds(), help="Ask first, and kill after this time.")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import re
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeAlias, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 import redis
 from redis import exceptions as redis_errors
@@ -36,6 +37,15 @@ _SCHEMES = {
     "socket": "unix",
 }
 
+#: What may stand behind the `?` of a URL: what the driver's connections take, and Celery's names for two of it.
+_OPTIONS = {"virtual_host", "health_check_interval", "max_connections", "timeout"}.union(
+    *(
+        inspect.signature(kind).parameters
+        for connection in (redis.SSLConnection, redis.UnixDomainSocketConnection)
+        for kind in connection.__mro__
+    )
+)
+
 
 def normalize_url(url: str) -> str:
     """Give the URL with a scheme the driver knows; refuse what is not a server's URL."""
@@ -46,12 +56,30 @@ def normalize_url(url: str) -> str:
             f"not a registry URL: {mask_password(url)!r} (give redis://, rediss://, valkey://, valkeys:// or unix://)"
         )
     try:
-        _ = urlsplit(f"{known}://{rest}").port
+        _check(urlsplit(f"{known}://{rest}"))
     except ValueError as error:
         raise InvalidSetting(f"not a registry URL: {mask_password(url)!r} ({error})") from None
     if known == "unix":
         rest = re.sub(r"(\?|&)virtual_host=", r"\1db=", rest)
-    return f"{known}://{rest}"
+    return verified(f"{known}://{rest}")
+
+
+def _check(parts: SplitResult) -> None:
+    """Refuse what the driver takes for database 0, and what it only trips over when it connects."""
+    _ = parts.port
+    database = parts.path.strip("/")
+    if parts.scheme != "unix" and database and not database.isdigit():
+        raise ValueError(f"the database must be a number, not {database!r}")
+    unknown = [name for name in parse_qs(parts.query) if name not in _OPTIONS]
+    if unknown:
+        raise ValueError(f"unknown option {unknown[0]!r}")
+
+
+def verified(url: str) -> str:
+    """Say in a TLS URL that the server's certificate is checked, which Celery wants to be said and the driver does."""
+    if not url.startswith("rediss://") or "ssl_cert_reqs=" in url:
+        return url
+    return f"{url}{'&' if '?' in url else '?'}ssl_cert_reqs=required"
 
 
 def same_server(one: str, other: str) -> bool:

@@ -19,7 +19,7 @@ script can touch them together. `ns` is the namespace, `ex` unless set otherwise
 | `ns:{n}:stops`           | hash   | id -> stop request of a running execution          | goes at the end | terminate | workers |
 | `ns:{n}:events`          | stream | every change, capped                               | capped | transitions | followers |
 | `ns:{n}:meta`            | hash   | `number`, the shard's counter                      | for ever | submit | queries |
-| `ns:{0}:schema`          | hash   | `format`, `shards`                                 | for ever | connection | connection |
+| `ns:{0}:schema`          | hash   | `format`, `shards`, `identity`                     | for ever | connection | connection |
 | `ns:{0}:service:<name>`  | hash   | settings, version, functions, paused, see service_records.py | until removed | services | services |
 | `ns:{0}:services`        | set    | names of services                                  | until removed | services | services |
 | `ns:{0}:slots:<name>`    | zset   | `<id>/<attempt>` that holds a slot, by its time (us) | goes at the end | services | services |

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from executions.payloads import REFERENCE
 from executions.query import Plan, Query, make_plan
 from executions.registry import scripts
 from executions.registry.connection import RedisClient, translated
@@ -76,6 +77,12 @@ class Pruning:
         return found, last
 
     @translated
+    def references(self, keys: ShardKeys, after: int, limit: int) -> tuple[list[str], int | None]:
+        """Give what some records after a number refer to in the payload store, and where to go on."""
+        ((found, last),) = run(self._client, [self._read_references(keys, after, limit)])
+        return found, last
+
+    @translated
     def prune(self, keys: ShardKeys, olds: Sequence[Old], before_us: int | None = None) -> Pruned:
         """Forget executions; one that was rerun meanwhile, or ended later than a time, stays."""
         replies: list[bytes] = []
@@ -109,7 +116,8 @@ class Pruning:
     def _client(self) -> RedisClient:
         return self._space.client
 
-    def _read_lost(self, keys: ShardKeys, after: int, limit: int) -> Steps[tuple[list[Old], int | None]]:
+    def _read_numbers(self, keys: ShardKeys, after: int, limit: int) -> Steps[tuple[list[int], int | None]]:
+        """Give the next existing numbers after one, and where to go on: `None` at the end."""
         selection = yield from open_selection(keys, self._everything, self._space.shard, Budget(_UNBOUNDED))
         numbers: list[int] = []
         chunk, last = max(selection.matches.first, (after + 1) // CHUNK), selection.matches.last
@@ -120,10 +128,19 @@ class Pruning:
             chunk = window[-1] + 1
         is_end = chunk > last and len(numbers) <= limit
         numbers = numbers[:limit]
+        return numbers, None if is_end else numbers[-1]
+
+    def _read_lost(self, keys: ShardKeys, after: int, limit: int) -> Steps[tuple[list[Old], int | None]]:
+        numbers, last = yield from self._read_numbers(keys, after, limit)
         found = yield from read_fields(keys, numbers, ("no",))
         known = yield from read_ids(keys, [number for number in numbers if number not in found])
-        lost = [Old(number, known.get(number, "")) for number in numbers if number not in found]
-        return lost, None if is_end else numbers[-1]
+        return [Old(number, known.get(number, "")) for number in numbers if number not in found], last
+
+    def _read_references(self, keys: ShardKeys, after: int, limit: int) -> Steps[tuple[list[str], int | None]]:
+        numbers, last = yield from self._read_numbers(keys, after, limit)
+        found = yield from read_fields(keys, numbers, ("no", "pay", "or"))
+        values = [raw.get(code, "") for _, raw in found.values() for code in ("pay", "or")]
+        return [value for value in values if value.startswith(REFERENCE)], last
 
 
 def _keys_of(keys: ShardKeys, old: Old) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass, field
 
 from redis.exceptions import RedisError
@@ -28,6 +29,7 @@ class Space:
 
     settings: Settings
     _shards: int = field(default=0, init=False)
+    _identity: str = field(default="", init=False)
 
     def __post_init__(self) -> None:
         self.url = normalize_url(self.settings.url)
@@ -47,8 +49,13 @@ class Space:
         """How many shards this registry has; settled when it is first used by anyone."""
         # No lock: a child forked while another thread held it would wait for ever, and agreeing twice is harmless.
         if not self._shards:
-            self._shards = self._agree()
+            self._shards, self._identity = self._agree()
         return self._shards
+
+    @property
+    def identity(self) -> str:
+        """What tells this registry from every other one, also from those that share its payload store."""
+        return self._identity if self.shards else ""
 
     def shard(self, execution_id: str) -> int:
         return shard_of(execution_id, self.shards)
@@ -61,16 +68,17 @@ class Space:
         """Give the keys of every shard."""
         return [shard_keys(self.namespace, shard) for shard in range(self.shards)]
 
-    def _agree(self) -> int:
+    def _agree(self) -> tuple[int, str]:
         """Write the schema where there is none, check it where there is one."""
         name = names.schema(self.namespace)
         try:
             pipeline = self.client.pipeline(transaction=False)
             pipeline.hsetnx(name, "format", FORMAT)
             pipeline.hsetnx(name, "shards", self.settings.shards)
-            pipeline.hmget(name, "format", "shards")
+            pipeline.hsetnx(name, "identity", secrets.token_hex(8))
+            pipeline.hmget(name, "format", "shards", "identity")
             pipeline.info("server")
-            *_, (written, shards), info = pipeline.execute()
+            *_, (written, shards, identity), info = pipeline.execute()
         except RedisError as error:
             raise translate(error) from error
         version = tuple(int(part) for part in str(info["redis_version"]).split(".")[:2])
@@ -84,4 +92,4 @@ class Space:
             raise Conflict(
                 f"the registry has {int(shards)} shards and keeps them; {self.settings.shards} were asked for"
             )
-        return int(shards)
+        return int(shards), identity.decode()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from executions.parts import Parts
 from executions.upkeep import Chore
+from executions.upkeep.payload_pruner import PayloadPruner
 from executions.upkeep.pruner import Pruner
 from executions.upkeep.publisher import Publisher
 from executions.upkeep.rescuer import Rescuer
@@ -17,4 +18,5 @@ def chores(parts: Parts) -> list[tuple[Chore, float]]:
         (Waker(parts), 2.0),
         (Publisher(parts), 5.0),
         (Pruner(parts), 2.0),
+        (PayloadPruner(parts), 2.0),
     ]

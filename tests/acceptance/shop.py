@@ -305,7 +305,18 @@ def die(how: str, path: str) -> str:
         raise KeyboardInterrupt
     elif how == "generator":
         raise GeneratorExit
+    elif how == "memory":
+        raise MemoryError("none is left")
     return "survived"
+
+
+@app.task
+def loses_its_folder(folder: str, size: int) -> str:
+    """Take away the process's working directory, and give back something large."""
+    os.makedirs(folder)
+    os.chdir(folder)
+    os.rmdir(folder)
+    return "x" * size
 
 
 @app.task(on_reset="rerun", max_attempts=2)

@@ -158,7 +158,7 @@ def test_reject_on_worker_lost_runs_again(prefork: Fleet) -> None:
 @pytest.mark.parametrize(
     ("how", "type_name"),
     [("sys", "SystemExit"), ("sysok", "SystemExit"), ("base", "BaseException"), ("keyboard", "KeyboardInterrupt"),
-     ("generator", "GeneratorExit")],
+     ("generator", "GeneratorExit"), ("memory", "MemoryError")],
 )  # fmt: skip
 def test_base_exceptions_fail_the_function_and_not_the_worker(prefork: Fleet, how: str, type_name: str) -> None:
     path = prefork.path()
@@ -166,8 +166,10 @@ def test_base_exceptions_fail_the_function_and_not_the_worker(prefork: Fleet, ho
     done = prefork.done(result)
     assert (done.status, done.reason) == ("failed", "error")
     assert type_name in done.message
-    with pytest.raises(ExecutionFailed):
+    with pytest.raises(MemoryError if how == "memory" else ExecutionFailed):
         result.get(timeout=5)
+    # and the same worker goes on
+    assert prefork.done(prefork.shop.add.delay(1, 1)).output == 2
 
 
 @pytest.mark.parametrize("copy_returns", [False, True])

@@ -53,6 +53,18 @@ def test_large_results_go_to_the_payload_store(prefork: Fleet) -> None:
     assert len(prefork.shop.app.AsyncResult(result.id).get(timeout=5)) == LARGE
 
 
+def test_a_function_that_loses_its_folder_does_not_lose_the_payloads(fleet: Fleet) -> None:
+    # Given a store that is named from the worker's folder, and a function that changes to another and removes it
+    worker = fleet.start("threads", 1, EXECUTIONS_PAYLOADS="payloads")
+    try:
+        result = fleet.shop.loses_its_folder.delay(fleet.path(), LARGE)
+        assert len(result.get(timeout=20)) == LARGE
+        # I expect the next one in that process to reach the store too
+        assert fleet.shop.length.delay("z" * LARGE).get(timeout=20) == LARGE
+    finally:
+        worker.stop()
+
+
 def test_a_retry_keeps_large_arguments(prefork: Fleet) -> None:
     result = prefork.shop.flaky_length.delay("y" * LARGE)
     assert result.get(timeout=20) == [LARGE, 2]

@@ -73,6 +73,8 @@ class Fleet(bootsteps.StartStopStep):
             capture.install()
         # Made before the children are forked, which share its memory: what this process hears reaches them.
         _ = self.site.services
+        # And the payload store: a relative folder is one of the worker's, wherever functions change to.
+        _ = self.site.payloads
         super().__init__(parent, **options)
 
     def _in_child(self, **_: Any) -> None:
