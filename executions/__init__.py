@@ -34,6 +34,7 @@ from executions.errors import (
     WaitTimeout,
 )
 from executions.execution import Attempt, ErrorInfo, Execution, StopRequest
+from executions.function import Function
 from executions.service import Service
 from executions.service_runner import ServiceRunner
 from executions.settings import Settings
@@ -47,6 +48,7 @@ __all__ = [
     "Execution",
     "ExecutionFailed",
     "ExecutionsError",
+    "Function",
     "InvalidInput",
     "InvalidQuery",
     "InvalidSetting",

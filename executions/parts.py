@@ -6,8 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 from executions.dispatch import Dispatcher
+from executions.function import Function
 from executions.lazy import lazy
 from executions.payloads import Payloads
+from executions.registry.catalogue import Catalogue
 from executions.registry.logs import Logs
 from executions.registry.services import Services
 from executions.registry.space import Space
@@ -43,6 +45,10 @@ class Parts:
         return Services(self.space)
 
     @lazy
+    def catalogue(self) -> Catalogue:
+        return Catalogue(self.space)
+
+    @lazy
     def workers(self) -> Workers:
         return Workers(self.space)
 
@@ -52,6 +58,14 @@ class Parts:
 
     def register(self, service: str, functions: dict[str, Callable[..., Any]], queue: str | None) -> None:
         """Make the functions of a service known to this process's app, where it has one."""
+
+    def function(self, name: str) -> Function | None:
+        """Give what is known of a function: from its code where that is here, else as the workers say."""
+        return self.catalogue.function(name)
+
+    def queue_of(self, function: Function) -> str | None:
+        """Give the queue that a function's calls go to, where that is known."""
+        return function.queue
 
     @property
     def has_app(self) -> bool:

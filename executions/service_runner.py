@@ -15,6 +15,7 @@ from typing import Any
 
 from executions import context
 from executions.errors import InvalidInput
+from executions.function import Parameters
 
 #: The parameter that gets a `Progress`.
 INJECTED = "progress"
@@ -142,7 +143,7 @@ def _method(kind: type, holder: Holder, name: str) -> Callable[..., Any]:
         with holder.instance(_version()) as instance:
             return await getattr(instance, name)(*args, **kwargs)
 
-    return _wrapped(name, function, call, acall)
+    return _wrapped(name, function, call, acall, inputs.signature)
 
 
 def _checked(name: str, function: Any) -> Callable[..., Any]:
@@ -157,26 +158,31 @@ def _checked(name: str, function: Any) -> Callable[..., Any]:
         args, kwargs = inputs.bind(args, kwargs)
         return await function(*args, **kwargs)
 
-    return _wrapped(name, function, call, acall)
+    return _wrapped(name, function, call, acall, inputs.signature)
 
 
-def _wrapped(name: str, function: Any, call: Callable[..., Any], acall: Callable[..., Any]) -> Callable[..., Any]:
-    """Dress a call as the function it stands for; a coroutine function stays one."""
+def _wrapped(
+    name: str, function: Any, call: Callable[..., Any], acall: Callable[..., Any], takes: inspect.Signature
+) -> Callable[..., Any]:
+    """Dress a call as the function it stands for, with what its callers give; a coroutine function stays one."""
     if inspect.iscoroutinefunction(function):
 
         @functools.wraps(function)
         async def wait_for(*args: Any, **kwargs: Any) -> Any:
             return await acall(args, kwargs)
 
-        wait_for.__name__ = name
-        return wait_for
+        return _named(wait_for, name, takes)
 
     @functools.wraps(function)
     def run(*args: Any, **kwargs: Any) -> Any:
         return call(args, kwargs)
 
-    run.__name__ = name
-    return run
+    return _named(run, name, takes)
+
+
+def _named(run: Any, name: str, takes: inspect.Signature) -> Callable[..., Any]:
+    run.__name__, run.__signature__ = name, takes
+    return run  # type: ignore[no-any-return]
 
 
 def _version() -> int:
@@ -190,36 +196,23 @@ class Inputs:
     def __init__(self, function: str, signature: inspect.Signature, skip: int = 0) -> None:
         self._function = function
         parameters = list(signature.parameters.values())[skip:]
-        self._signature = inspect.Signature(parameters)
-        self._injects = INJECTED in self._signature.parameters
-        self._takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
-        self.names = [
-            p.name for p in parameters if p.name != INJECTED and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
-        ]
+        asked = [p for p in parameters if p.name != INJECTED or p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+        self._injects = len(asked) < len(parameters)
+        places = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+        #: Where a `Progress` goes among the arguments by position; nowhere where it goes by name.
+        self._place = places.index(INJECTED) if INJECTED in places else None
+        #: What callers may give.
+        self.signature = signature.replace(parameters=asked)
+        self._takes = Parameters.of(self.signature)
 
-    def bind(self, args: Any, kwargs: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Give the arguments to call with; raise `InvalidInput` naming the first wrong one."""
-        is_own = self._injects and INJECTED in kwargs
-        unknown = [INJECTED] if is_own else [key for key in kwargs if key not in self.names and not self._takes_any]
-        if unknown:
-            raise InvalidInput(f"{self._function} has no input {unknown[0]!r}; it takes {self._takes()}")
-        given = dict(kwargs)
-        if self._injects:
-            # By name, because `progress` may stand between the inputs.
-            given |= dict(zip(self.names, args, strict=False))
-            args = args[len(self.names) :]
-            given[INJECTED] = context.Progress()
-        try:
-            bound = self._signature.bind(*args, **given)
-        except TypeError as error:
-            missing = next((name for name in self._needed()[len(args) :] if name not in given), None)
-            what = f"is missing its input {missing!r}" if missing else f"cannot be called: {error}"
-            raise InvalidInput(f"{self._function} {what}; it takes {self._takes()}") from None
-        return bound.args, bound.kwargs
-
-    def _needed(self) -> list[str]:
-        parameters = self._signature.parameters
-        return [name for name in self.names if parameters[name].default is inspect.Parameter.empty]
-
-    def _takes(self) -> str:
-        return ", ".join(repr(name) for name in self.names) or "no inputs"
+        if self._injects and INJECTED in kwargs:
+            raise InvalidInput(f"{self._function} has no input {INJECTED!r}; it takes {self._takes}")
+        self._takes.check(self._function, args, kwargs)
+        if not self._injects:
+            return args, dict(kwargs)
+        progress = context.Progress()
+        if self._place is not None and self._place <= len(args):
+            return (*args[: self._place], progress, *args[self._place :]), dict(kwargs)
+        return args, {**kwargs, INJECTED: progress}

@@ -23,6 +23,7 @@ ACTIONS: dict[str, tuple[int, str]] = {
     "service.slot_kept": (logging.WARNING, "nobody: upkeep takes the slot back"),
     "service.reset": (logging.INFO, "nobody: the service was updated, old executions end"),
     "service.undeclared": (logging.WARNING, "nobody: the registry was away, the service is stored at its next use"),
+    "function.undescribed": (logging.WARNING, "the function's author: the catalogue does not show it"),
     "upkeep.failed": (logging.ERROR, "the operator: a chore failed and will be tried again"),
     "upkeep.leading": (logging.INFO, "nobody"),
     "registry.unreachable": (logging.ERROR, "the operator: the server does not answer"),

@@ -10,6 +10,9 @@ from celery import shared_task
 import executions
 from executions.execution import Execution
 
+#: Where they go.
+QUEUE = "samples"
+
 #: Seconds that one sample may take in all before `run_samples` goes on without its end.
 WAIT_S = 30.0
 
@@ -63,10 +66,10 @@ def divide(dividend: float, divisor: float) -> float:
 
 def run_samples(client: executions.Client) -> list[Execution]:
     """Run each kind of execution once and give them as they ended."""
-    progress = client.submit("samples.train", "digits", tags=["sample"])
-    stopped = client.submit("samples.train", "wrong-data", epochs=500, tags=["sample"])
-    slow = client.submit("samples.crawl", tags=["sample"])
-    flaky = client.submit("samples.fetch", "the-shop", tags=["sample"])
+    progress = client.submit("samples.train", "digits", tags=["sample"], queue=QUEUE)
+    stopped = client.submit("samples.train", "wrong-data", epochs=500, tags=["sample"], queue=QUEUE)
+    slow = client.submit("samples.crawl", tags=["sample"], queue=QUEUE)
+    flaky = client.submit("samples.fetch", "the-shop", tags=["sample"], queue=QUEUE)
     # Stopped once it runs: before that it would be taken off the queue, and reach no checkpoint.
     stopped.wait(timeout=WAIT_S, until="started").terminate(cause="a sample of how to stop an execution")
     return [execution.wait(timeout=WAIT_S) for execution in (progress, stopped, slow, flaky)]

@@ -32,10 +32,10 @@ def ask(site: Site, task: Any, request: Any, named: int | None) -> Permit | None
     permit = site.services.enter(service, request.id, named or 0)
     if permit.granted:
         return permit
-    outcome = site.transitions.park(request.id, message=permit.why, attempt=named)
+    outcome = site.transitions.park(request.id, message=permit.why, attempt=named, service=service)
     if isinstance(outcome, Missing):
         record_received(site, task, request)
-        outcome = site.transitions.park(request.id, message=permit.why, attempt=named)
+        outcome = site.transitions.park(request.id, message=permit.why, attempt=named, service=service)
     if isinstance(outcome, Found):
         if outcome.status is not Status.PENDING:
             site.services.unpark(service, [request.id])

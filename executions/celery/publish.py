@@ -7,7 +7,6 @@ exactly what is sent, after every signal receiver had its say.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from executions.celery.transport import BrokerConnection, Channel, Rider, riding
 from executions.clock import to_us
 from executions.dispatch import HEADER
 from executions.errors import Conflict, Terminated
+from executions.function import Function
 from executions.inputs import Inputs, prepare
 from executions.lazy import lazy
 from executions.policy import FIELD_NAMES, parse_policy
@@ -207,11 +207,12 @@ class Outgoing:
 
     def _submission(self) -> Submission:
         given, headers = self.given, self.headers
-        task = self.site.app.tasks.get(self.function)
-        inputs = self._inputs(task)
+        function = self.site.function(self.function) or Function(name=self.function, service=given.get("service"))
+        function.check_service(given.get("service"))
+        inputs = self._inputs(function)
         self.payload = inputs.reference
         eta = _us(headers.get("eta"))
-        tags = (*(getattr(task, "tags", None) or ()), *(given.get("tags") or ()))
+        tags = (*function.tags, *(str(tag) for tag in given.get("tags") or ()))
         return Submission(
             id=self.id,
             function=self.function,
@@ -221,9 +222,9 @@ class Outgoing:
             reason=Reason.QUEUED if eta is None else Reason.SCHEDULED,
             options=call_policy(given),
             name=given.get("execution_name"),
-            service=given.get("service") or getattr(task, "service", None),
-            pipeline=given.get("pipeline") or getattr(task, "pipeline", None),
-            stage=given.get("stage") or getattr(task, "stage", None),
+            service=function.service,
+            pipeline=given.get("pipeline") or function.pipeline,
+            stage=given.get("stage") or function.stage,
             queue=self.options.get("routing_key") or self.options.get("exchange") or None,
             principal=given.get("principal") or self.site.settings.principal,
             parent_id=_other(headers.get("parent_id"), self.id),
@@ -232,11 +233,11 @@ class Outgoing:
             retries=headers.get("retries") or 0,
             eta_us=eta,
             expires_us=_us(headers.get("expires")),
-            tags=tuple(dict.fromkeys(str(tag) for tag in tags)),
+            tags=tuple(dict.fromkeys(tags)),
             properties={k: codec.encode(v, f"property {k!r}") for k, v in (given.get("properties") or {}).items()},
         )
 
-    def _inputs(self, task: Any) -> Inputs:
+    def _inputs(self, function: Function) -> Inputs:
         """Prepare the arguments; Celery's own copies of them, for its events and logs, lose their secrets too."""
         args, kwargs, _ = self.body
         site = self.site
@@ -245,8 +246,8 @@ class Outgoing:
             kwargs,
             site.settings,
             site.payloads,
-            names=_names(task),
-            also=getattr(task, "redact", None) or (),
+            names=function.places,
+            also=function.redact,
         )
         if inputs.reprs:
             self.headers["argsrepr"], self.headers["kwargsrepr"] = inputs.reprs
@@ -305,15 +306,6 @@ def record_received(site: Site, task: Any, request: Any) -> None:
 def call_policy(given: Mapping[str, Any]) -> dict[str, Any]:
     """Check the policy options of a call."""
     return parse_policy({key: value for key, value in given.items() if key in FIELD_NAMES}).as_dict()
-
-
-def _names(task: Any) -> tuple[str, ...]:
-    """Give the names of a function's parameters, where its code is here."""
-    code = getattr(inspect.unwrap(getattr(task, "run", None)), "__code__", None)  # type: ignore[arg-type]
-    if code is None:
-        return ()
-    names: tuple[str, ...] = code.co_varnames[: code.co_argcount]
-    return names[1:] if names[:1] == ("self",) else names
 
 
 def _other(parent_id: str | None, own_id: str) -> str | None:

@@ -145,7 +145,7 @@ def _take(site: Site, task: Any, request: Any, named: int | None, place: Place, 
         worker=place.worker,
         pid=os.getpid(),
         pool=place.pool,
-        service_version=permit.version if permit else None,
+        service=(getattr(task, "service", None) or "", permit.version if permit else None),
         reset=write_reset(site.policy(task.name, {}, service)),
         claim=secrets.token_hex(4),
     )

@@ -16,6 +16,7 @@ from executions.client import Client
 from executions.context import Running
 from executions.dispatch import Dispatcher, plain_broker_url
 from executions.errors import ExecutionsError, InvalidSetting
+from executions.function import Function, describe
 from executions.lazy import lazy
 from executions.parts import Parts
 from executions.policy import (
@@ -71,7 +72,6 @@ class Site(Parts):
         self.registry_url = registry_url
         #: Set in workers only.
         self.place: Place | None = None
-        self._policies: dict[str, Policy] = {}
 
     @lazy
     def settings(self) -> Settings:
@@ -127,12 +127,18 @@ class Site(Parts):
 
         return queue
 
+    def function(self, name: str) -> Function | None:
+        task = self.app.tasks.get(name)
+        return super().function(name) if task is None else describe(task)
+
+    def queue_of(self, function: Function) -> str | None:
+        task = self.app.tasks.get(function.name)
+        return function.queue if task is None else queue_of(self.app, task)
+
     def function_policy(self, name: str) -> Policy:
         """Give the policy that a function was declared with; functions with options of ours have a time limit."""
-        known = self._policies.get(name)
-        if known is None:
-            known = self._policies[name] = declared_policy(self.app.tasks.get(name))
-        return known
+        task = self.app.tasks.get(name)
+        return NO_POLICY if task is None else describe(task).policy
 
     def policy(self, name: str, call: dict[str, Any], service: Policy = NO_POLICY) -> Policy:
         """Give what holds for one call: call over function over service over what is built in."""
@@ -144,12 +150,20 @@ class Site(Parts):
         return parse_policy(given).over(function) if given else function
 
 
-def declared_policy(task: Any) -> Policy:
-    """Read the policy from a task's attributes, where its decorator's options end up."""
-    if task is None:
-        return NO_POLICY
-    given = {name: getattr(task, name) for name in FIELD_NAMES if getattr(task, name, None) is not None}
-    return parse_policy(given) if given else NO_POLICY
+def queue_of(app: Celery, task: Any) -> str | None:
+    """Give the queue that a task's messages go to; `None` where that depends on more than its name."""
+    declared = getattr(task, "queue", None)
+    if declared:
+        return str(declared)
+    try:
+        # Not `route()`, which makes the queue one that this process consumes.
+        route = app.amqp.router.lookup_route(task.name, (), {}, {}, task)
+    except Exception:  # a router is the user's own code, and may want arguments
+        return None
+    if route:
+        queue = route.get("queue")
+        return str(getattr(queue, "name", queue)) if queue else None
+    return str(app.conf.task_default_queue)
 
 
 def os_has_url() -> bool:

@@ -15,7 +15,8 @@ from executions import context
 from executions.celery.publish import MACHINERY
 from executions.celery.request import ExecutionRequest
 from executions.celery.runner import run
-from executions.celery.site import Site, declared_policy
+from executions.celery.site import Site
+from executions.function import declared_policy
 
 #: On a task's class: its original `__call__`, or None where it had none of its own.
 ORIGINAL = "_executions_original_call"

@@ -34,6 +34,7 @@ for _command in (
     acting.rerun,
     running.relaunch,
     services.services,
+    fleet.functions,
     fleet.workers,
     doctor.doctor,
     completion.completion,

@@ -1,4 +1,4 @@
-"""`workers`: who is there to run something."""
+"""`workers` and `functions`: who is there to run something, and what they know."""
 
 from __future__ import annotations
 
@@ -56,3 +56,48 @@ def workers(session: Session, as_json: bool, quiet: bool) -> None:
 def _document(worker: Any) -> dict[str, Any]:
     document: dict[str, Any] = plain(worker)
     return {**document.pop("facts"), **document}
+
+
+_FUNCTION_COLUMNS = (
+    Column("NAME", lambda function: function.name),
+    Column("STATE", _state),
+    Column("TAKES", lambda function: _takes(function), cut=Cut.END),
+    Column("SERVICE", lambda function: function.service or ""),
+    Column("QUEUE", lambda function: function.queue or "", cut=Cut.END),
+    Column("ABOUT", lambda function: function.about, wide_from=120, cut=Cut.END),
+)
+
+
+def _takes(function: Any) -> str:
+    if function.parameters is None:
+        return "?"
+    marks = {"var_positional": "*", "var_keyword": "**"}
+    each = function.parameters.each
+    return ", ".join(
+        f"{marks.get(one.kind, '')}{one.name}{'' if one.required or one.kind in marks else '=...'}" for one in each
+    )
+
+
+@click.command(cls=Command)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@pass_session
+def functions(session: Session, as_json: bool) -> None:
+    """List the functions that workers know.
+
+    A function is lost when no worker has told of it for some minutes; after three days it is forgotten.
+    """
+    found = session.client.functions.list()
+    if as_json:
+        session.json([_function_document(function) for function in found])
+    elif found:
+        render.table(session.out, _FUNCTION_COLUMNS, found)
+    else:
+        session.hint("no functions yet; workers tell of theirs when they start")
+
+
+def _function_document(function: Any) -> dict[str, Any]:
+    told = {"told_by": function.told_by, "told": plain(function.told), "alive": function.alive}
+    document: dict[str, Any] = {"name": function.name, **plain(function.as_dict()), **told}
+    document["parameters"] = None if function.parameters is None else [plain(one) for one in function.parameters.each]
+    document.pop("places", None)
+    return document

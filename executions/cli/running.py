@@ -11,6 +11,7 @@ from executions.cli.commands import Command
 from executions.cli.completion import ExecutionId, FunctionName
 from executions.cli.documents import full
 from executions.cli.session import Session, pass_session
+from executions.errors import NotFound
 from executions.execution import Execution
 from executions.policy import ON_RESET
 
@@ -39,7 +40,7 @@ _quiet = click.option("--quiet", "-q", is_flag=True, help="Print the id and noth
 @click.option("--service", help="FUNCTION is one of this service, and runs under its policy.")
 @click.option("--pipeline", help="The pipeline it belongs to.")
 @click.option("--stage", help="The stage of the pipeline.")
-@click.option("--queue", help="The queue it goes to.  [default: celery]")
+@click.option("--queue", help="The queue it goes to.  [default: the function's own]")
 @click.option("--countdown", type=values.Seconds(), help="Start no sooner than in this time.")
 @click.option("--expires", type=values.Seconds(), help="Do not start later than in this time.")
 @click.option("--timeout", "execution_timeout", type=values.WholeSeconds(), help="How long each attempt may run.")
@@ -75,6 +76,7 @@ def run(
     if "properties" in given:
         given["properties"] = dict(given["properties"])
     if service is None:
+        _warn_if_unknown(session, function)
         execution = session.client.submit(function, *positional, inputs=keywords, **given)
     elif positional:
         raise click.UsageError("functions of a service take their arguments by name: -i NAME=VALUE")
@@ -128,6 +130,15 @@ def wait(session: Session, execution_id: str, timeout: float | None, as_json: bo
     execution = session.client.executions.get(execution_id)
     code = waiting.finish(session, execution, timeout=timeout, as_json=as_json, quiet=quiet)
     raise click.exceptions.Exit(code)
+
+
+def _warn_if_unknown(session: Session, function: str) -> None:
+    try:
+        known = session.client.functions.get(function).alive
+    except NotFound:
+        known = False
+    if not known:
+        session.err.print(f"warning: no worker knows {function!r}; it waits, or is rejected", soft_wrap=True)
 
 
 def _check(logs: bool, as_json: bool) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from executions.client.executions import Executions
+from executions.client.functions import FunctionsView
 from executions.client.health import Check, examine
 from executions.client.services import ServicesView
 from executions.client.submit import Submitter
@@ -39,6 +40,11 @@ class Client:
     def executions(self) -> Executions:
         """The executions: get, list, count, terminate, rerun."""
         return Executions(self._parts, self._queries, self._verbs)
+
+    @lazy
+    def functions(self) -> FunctionsView:
+        """The functions that workers know: get, list."""
+        return FunctionsView(self._parts)
 
     @lazy
     def workers(self) -> WorkersView:

@@ -6,7 +6,7 @@ import logging
 from typing import Any
 
 from executions import parking
-from executions.client.submit import OPTIONS, Submitter
+from executions.client.submit import OPTIONS, Submitter, with_inputs
 from executions.errors import InvalidInput, NotFound, Unavailable
 from executions.execution import Execution
 from executions.parts import Parts
@@ -86,10 +86,9 @@ class _Verbs:
             raise InvalidInput(f"service {name!r} has no function {function!r}; it has: {known}")
         given = {key: value for key, value in options.items() if key in OPTIONS}
         arguments = {key: value for key, value in options.items() if key not in OPTIONS}
-        if inputs is not None:
-            given["inputs"] = inputs
+        args, arguments = with_inputs((), arguments, inputs)
         given |= {"service": name, "queue": given.get("queue") or state.settings.queue}
-        return self._submitter.submit(task, (), {**arguments, **given})
+        return self._submitter.resubmit(task, args, arguments, given)
 
     def set_paused(self, name: str, paused: bool) -> Service:
         state = self._parts.services.set_paused(name, paused, principal=self._parts.settings.principal)

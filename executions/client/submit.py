@@ -13,6 +13,7 @@ from executions.clock import SYSTEM_CLOCK, to_us
 from executions.dispatch import DEFAULT_QUEUE, Envelope
 from executions.errors import InvalidInput
 from executions.execution import Execution
+from executions.function import Function, describe
 from executions.ids import named_id, new_id
 from executions.inputs import prepare
 from executions.parts import Parts
@@ -42,12 +43,22 @@ class Submitter:
         """Record one execution and send its message."""
         given = {key: value for key, value in options.items() if key in OPTIONS}
         kwargs = {key: value for key, value in options.items() if key not in OPTIONS}
-        args, kwargs = _with_inputs(args, kwargs, given.pop("inputs", None))
-        return self.resubmit(function_name(function), args, kwargs, given)
+        args, kwargs = with_inputs(args, kwargs, given.pop("inputs", None))
+        known = self._known(function)
+        if known is not None:
+            known.check(args, kwargs, given.get("service"))
+        if not isinstance(function, str):
+            given["queue"] = given.get("queue") or getattr(function, "queue", None)
+        return self._accept(function_name(function), known, args, kwargs, given)
 
     def resubmit(self, function: str, args: Sequence[Any], kwargs: dict[str, Any], given: dict[str, Any]) -> Execution:
-        """Record one execution whose arguments and options are apart already, and send its message."""
-        submission, envelope = self._prepare(function, args, kwargs, given)
+        """Record one execution whose arguments and options are apart already, and leave the check to its worker."""
+        return self._accept(function, self._known(function), args, kwargs, given)
+
+    def _accept(
+        self, name: str, known: Function | None, args: Sequence[Any], kwargs: dict[str, Any], given: dict[str, Any]
+    ) -> Execution:
+        submission, envelope = self._prepare(name, known, args, kwargs, given)
         outcome = self._parts.transitions.submit(submission)
         if not isinstance(outcome, Found):
             self._parts.dispatcher.publish(envelope)
@@ -55,12 +66,16 @@ class Submitter:
 
     def map(self, function: Any, inputs: Iterable[Any], options: dict[str, Any]) -> list[Execution]:
         """Record and send many, a batch at a time."""
-        name, done = function_name(function), []
+        name, known, done = function_name(function), self._known(function), []
         unknown = options.keys() - OPTIONS
         if unknown:
             raise InvalidInput(f"unknown option {min(unknown)!r}; arguments go into the inputs")
         for batch in _batches(inputs, BATCH):
-            prepared = [self._prepare(name, *_arguments(item), options) for item in batch]
+            arguments = [_arguments(item) for item in batch]
+            if known is not None:
+                for args, kwargs in arguments:
+                    known.check(args, kwargs, options.get("service"))
+            prepared = [self._prepare(name, known, args, kwargs, options) for args, kwargs in arguments]
             outcomes = self._parts.transitions.submit_many([submission for submission, _ in prepared])
             new = [
                 envelope
@@ -86,15 +101,27 @@ class Submitter:
             )
         return known
 
+    def _known(self, function: Any) -> Function | None:
+        name = function_name(function)
+        # A signature of Celery's is a dict, and has a name as a task has.
+        return self._parts.function(name) if isinstance(function, str | Mapping) else describe(function)
+
     def _prepare(
-        self, name: str, args: Sequence[Any], kwargs: dict[str, Any], given: dict[str, Any]
+        self,
+        name: str,
+        known: Function | None,
+        args: Sequence[Any],
+        kwargs: dict[str, Any],
+        given: dict[str, Any],
     ) -> tuple[Submission, Envelope]:
         settings = self._parts.settings
-        inputs = prepare(args, kwargs, settings, self._parts.payloads)
+        function = known or Function(name=name, service=given.get("service"))
+        given = self._with_declared(function, given)
+        inputs = prepare(args, kwargs, settings, self._parts.payloads, names=function.places, also=function.redact)
         eta, expires = _moment(given, "eta", "countdown"), _moment(given, "expires", "expires")
         caller = context.running()
         execution_id = given.get("id") or (named_id(given["name"], name) if given.get("name") else new_id())
-        queue = given.get("queue") or DEFAULT_QUEUE
+        queue = given["queue"]
         kept = {"properties": {"priority": given["priority"]}} if given.get("priority") is not None else {}
         submission = Submission(
             id=execution_id,
@@ -105,7 +132,7 @@ class Submitter:
             reason=Reason.QUEUED if eta is None else Reason.SCHEDULED,
             options=parse_policy({key: given[key] for key in FIELD_NAMES & given.keys()}).as_dict(),
             name=given.get("name"),
-            service=given.get("service"),
+            service=function.service,
             pipeline=given.get("pipeline"),
             stage=given.get("stage"),
             queue=queue,
@@ -115,7 +142,7 @@ class Submitter:
             reference=given.get("reference"),
             eta_us=eta,
             expires_us=expires,
-            tags=tuple(dict.fromkeys(str(tag) for tag in given.get("tags") or ())),
+            tags=tuple(dict.fromkeys((*function.tags, *(str(tag) for tag in given.get("tags") or ())))),
             properties=_properties(given.get("properties") or {}),
         )
         envelope = Envelope(
@@ -126,6 +153,13 @@ class Submitter:
         )  # fmt: skip
         return submission, envelope
 
+    def _with_declared(self, function: Function, given: dict[str, Any]) -> dict[str, Any]:
+        """Lay the options of a call over those that its function was declared with."""
+        declared = {name: getattr(function, name) for name in ("priority", "expires", "pipeline", "stage")}
+        merged = declared | {name: value for name, value in given.items() if value is not None}
+        merged["queue"] = merged.get("queue") or self._parts.queue_of(function) or DEFAULT_QUEUE
+        return merged
+
 
 def function_name(function: Any) -> str:
     """Give the name that a function is registered under."""
@@ -135,7 +169,8 @@ def function_name(function: Any) -> str:
     return name
 
 
-def _with_inputs(args: Sequence[Any], kwargs: dict[str, Any], inputs: Any) -> tuple[Sequence[Any], dict[str, Any]]:
+def with_inputs(args: Sequence[Any], kwargs: dict[str, Any], inputs: Any) -> tuple[Sequence[Any], dict[str, Any]]:
+    """Give the arguments of a call, which come as they are or as `inputs={...}`."""
     if inputs is None:
         return tuple(args), kwargs
     by_name = isinstance(inputs, Mapping)

@@ -138,9 +138,16 @@ class ClientVerbs:
             "queue": full.queue, "pipeline": full.pipeline, "stage": full.stage, "service": full.service,
             "tags": full.tags, "reference": full.id,
         }  # fmt: skip
-        args, kwargs = _edited(list(args), dict(kwargs), inputs)
+        args, kwargs = self._edited(full.function, args, kwargs, inputs)
         # Arguments may have the names of options, so they go apart.
         return self._submitter.resubmit(full.function, args, kwargs, options)
+
+    def _edited(self, function: str, args: Any, kwargs: dict[str, Any], inputs: dict[str, Any]) -> tuple[Any, Any]:
+        """Change some arguments by name; by position too, where it is known which parameter has which."""
+        known = self._parts.function(function) if inputs else None
+        if known is None or known.parameters is None:
+            return args, {**kwargs, **inputs}
+        return known.parameters.edited(function, args, kwargs, inputs)
 
     def logs_of(self, execution: Execution, follow: bool, level: str | None, attempt: int | None) -> LogView:
         return LogView(self._parts.logs, execution.id, follow=follow, level=level, attempt=attempt)
@@ -185,10 +192,6 @@ def _is_over(execution: Execution, until: str) -> Callable[[Execution], bool]:
         return lambda now: now.status is not Status.PENDING
     # What is read after a rerun is not the old end any more; a rerun that was refused has started no attempt.
     return lambda now: now.is_done
-
-
-def _edited(args: list[Any], kwargs: dict[str, Any], inputs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
-    return args, {**kwargs, **inputs}
 
 
 def revive(raw: dict[str, Any], traceback: str | None = None) -> BaseException:

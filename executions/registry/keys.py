@@ -27,6 +27,8 @@ script can touch them together. `ns` is the namespace, `ex` unless set otherwise
 | `ns:{0}:answers:<id>`    | list   | names of workers that have obeyed a command        | seconds | workers | clients |
 | `ns:{0}:workers`         | zset   | term of a worker by the end of its lease           | rescuer | presence | rescuer, clients |
 | `ns:{0}:worker:<term>`   | hash   | what the worker says of itself                     | ten leases | presence | clients |
+| `ns:{0}:functions`      | hash   | name -> what workers say of the function, see catalogue.py | days, capped | workers | clients |
+| `ns:{0}:told`           | zset   | name of a function by the time that a worker last told of it (us) | days, capped | workers | clients |
 | `ns:{0}:leader`          | string | term of the worker that does upkeep                | one lease | leader | leader |
 | `ns:commands`            | channel| commands for all workers                           |  -   | clients | workers |
 | `ns:group:<id>...`       | string | Celery's own keys for groups and chords            | Celery's | backend | backend |
@@ -170,6 +172,14 @@ def workers(namespace: str) -> str:
 
 def worker(namespace: str, term: str) -> str:
     return f"{namespace}:{{0}}:worker:{term}"
+
+
+def functions(namespace: str) -> str:
+    return f"{namespace}:{{0}}:functions"
+
+
+def functions_told(namespace: str) -> str:
+    return f"{namespace}:{{0}}:told"
 
 
 def leader(namespace: str) -> str:

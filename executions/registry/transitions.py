@@ -140,12 +140,13 @@ class Transitions:
         worker: str,
         pid: int,
         pool: str,
-        service_version: int | None = None,
+        service: tuple[str, int | None] | None = None,
         reset: str = "",
         claim: str = "",
     ) -> Started | Found | Missing | Expired:
         """Take the next attempt; exactly one caller gets it.
 
+        `service` is the name and version of what governs it, `("", None)` for none; the record is put right.
         A `claim` names the caller: one who lost the reply may ask again and gets the same.
         """
         reply = scripts.START(
@@ -157,10 +158,11 @@ class Transitions:
                 worker,
                 pid,
                 pool,
-                "" if service_version is None else service_version,
+                "" if service is None or service[1] is None else service[1],
                 self._life_s,
                 reset,
                 claim,
+                "" if service is None else f"={service[0]}",
             ),
         )
         word = reply[0]
@@ -298,16 +300,20 @@ class Transitions:
         message: str = "",
         publish: bool = False,
         attempt: int | None = None,
+        service: str = "",
     ) -> Opened | Found | Missing:
         """Say why a waiting execution waits; with `publish`, put it back into the outbox.
 
-        With `attempt`, only where that attempt is the one that is waited for.
+        With `attempt`, only where that attempt is the one that is waited for. `service` is what it waits for.
         """
         reply = scripts.PARK(
             self._space.client,
             self._space.keys(execution_id).of_transition(execution_id, 1),
-            (execution_id, reason.value, message, "1" if publish else "", "" if attempt is None else attempt),
-        )
+            (
+                execution_id, reason.value, message, "1" if publish else "", "" if attempt is None else attempt,
+                f"={service}" if service else "",
+            ),
+        )  # fmt: skip
         return read_opened(reply)
 
     @translated

@@ -41,6 +41,14 @@ def test_run_and_wait_prints_the_output_and_exits_with_zero(shell: Shell) -> Non
     assert re.fullmatch(r"[0-9a-f-]{36}  success  shop\.add  .*\n5\n", done.out)
 
 
+def test_the_functions_that_workers_know_are_listed(shell: Shell) -> None:
+    eventually(lambda: "shop.add" in shell("functions").out, "the catalogue")
+    found = {one["name"]: one for one in shell("functions", "--json").json}
+    assert found["shop.add"]["alive"]
+    assert [one["name"] for one in found["shop.add"]["parameters"]] == ["x", "y"]
+    assert "no worker knows" not in shell("run", "shop.add", "1", "2").err
+
+
 def test_arguments_are_json_or_text_and_arrive_as_such(shell: Shell) -> None:
     done = shell(
         "run", "shop.echo", "--wait", "--json", "1", "mnist", '"5"', "-i", 'item={"id": 7}', "-i", "n=",
@@ -82,6 +90,7 @@ def test_a_failure_is_told_and_exits_with_one(shell: Shell) -> None:
 def test_a_function_that_no_worker_knows_is_rejected_and_exits_with_one(shell: Shell) -> None:
     done = shell("run", "shop.nothing_like_that", "--wait")
     assert done.code == 1
+    assert "no worker knows 'shop.nothing_like_that'; it waits, or is rejected" in done.err
     assert "failed (rejected)" in done.out
 
 

@@ -10,6 +10,7 @@ import pytest
 
 import executions
 from executions.client.executions import Executions
+from executions.client.functions import FunctionsView
 from executions.client.services import ServicesView
 from executions.client.workers import WorkersView
 from tests.architecture.source import ROOT, tree_of
@@ -17,7 +18,15 @@ from tests.architecture.source import ROOT, tree_of
 REFERENCE = "\n".join(path.read_text() for path in sorted((ROOT / "docs/reference").glob("*.md")))
 
 #: What users hold without having made it.
-HELD = (executions.Client, executions.Execution, executions.Service, Executions, ServicesView, WorkersView)
+HELD = (
+    executions.Client,
+    executions.Execution,
+    executions.Service,
+    Executions,
+    FunctionsView,
+    ServicesView,
+    WorkersView,
+)
 
 
 def test_all_is_what_is_there() -> None:

@@ -41,7 +41,7 @@ UNBOUNDED_METHODS = {"keys", "scan", "scan_iter", "smembers", "sinter", "sunion"
 KEY_TEXT = re.compile(
     r"^:?(?:x|log|met|slots|parked|answers|worker|service):|:\{|\{0\}|"
     r"^:(?:ix|counts|ids|started|finished|duration|marks|outbox|stops|events|meta|schema|services|workers|leader"
-    r"|commands|group|chord)(?:$|:)"
+    r"|functions|told|commands|group|chord)(?:$|:)"
 )
 
 

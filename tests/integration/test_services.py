@@ -74,7 +74,7 @@ def start(client: Client, execution: Execution, attempt: int = 1) -> Permit:
         client._parts.transitions.park(execution.id, message=permit.why, attempt=attempt)
         return permit
     outcome = client._parts.transitions.start(
-        execution.id, attempt, worker="w", pid=1, pool="prefork", service_version=permit.version
+        execution.id, attempt, worker="w", pid=1, pool="prefork", service=(service, permit.version)
     )
     assert isinstance(outcome, Started), outcome
     return permit

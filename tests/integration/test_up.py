@@ -306,6 +306,21 @@ def test_the_samples_show_every_kind_of_ending(project: Project) -> None:
     assert "Try next:" in said
 
 
+def test_the_samples_leave_the_messages_of_a_users_own_worker_alone(project: Project, eventually: Eventually) -> None:
+    # Given the sample workers, and a user's own worker on the same server, started last
+    code, said = project.run("up", "--no-flower", "--no-samples")
+    assert code == 0, said
+    command = [sys.executable, "-m", "celery", "-A", "plain", "worker", "-P", "solo", "-n", "own@test"]
+    environ = {**os.environ, "CELERY_BROKER_URL": project.url}  # noqa: TID251
+    with subprocess.Popen(command, cwd=project.folder, env=environ, stderr=subprocess.DEVNULL) as own:
+        try:
+            # I expect it to get each of its messages
+            for number in range(6):
+                does_work(project.url, project.folder / f"own-{number}", eventually)
+        finally:
+            own.terminate()
+
+
 @pytest.mark.parametrize(
     ("options", "expected"),
     [

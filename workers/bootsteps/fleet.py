@@ -30,6 +30,7 @@ from executions.slots import Seen, Slots, Stop, token_of
 from executions.states import Status
 from executions.telemetry import log
 from executions.version import VERSION
+from workers.bootsteps.functions import Teller
 from workers.bootsteps.resets import Resets
 from workers.bootsteps.stops import Stopper
 from workers.bootsteps.upkeep import UpkeepThread
@@ -123,6 +124,7 @@ class FleetThread(threading.Thread):
             place.slots, pool_for(place), site.settings, on_kill=self._before_kill, on_stuck=self._say_stuck
         )
         self._resets = Resets(site, place.slots, self._stopper)
+        self._teller = Teller(site, place.worker)
 
     def leave(self) -> None:
         """Stop, and leave the fleet in order."""
@@ -140,6 +142,7 @@ class FleetThread(threading.Thread):
         while not self._leaving.is_set():
             try:
                 self._beat()
+                self._teller.look(SYSTEM_CLOCK.monotonic())
                 self._hear()
                 self._resets.look(SYSTEM_CLOCK.monotonic())
             except (ExecutionsError, OSError, ValueError) as error:
@@ -190,6 +193,7 @@ class FleetThread(threading.Thread):
             self._release(command["id"])
         elif command["do"] == "services":
             self._site.services.forget(command["name"])
+            self._teller.service_changed(command["name"])
             if command.get("answer"):
                 self._site.services.answer(command["answer"], self._place.worker)
 

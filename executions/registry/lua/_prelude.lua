@@ -73,6 +73,14 @@ local function move(field, from, to, number)
   index(field, to, number, true)
 end
 
+-- Put the service right by which a worker really goes: `now` is '=' and its name, `was` what the record says.
+local function govern(x, was, now)
+  local service = string.sub(now, 2)
+  if now == '' or service == (was or '') then return end
+  if service == '' then redis.call('HDEL', RECORD, 'sv') else redis.call('HSET', RECORD, 'sv', service) end
+  move('service', was, service, x.number)
+end
+
 -- The fields that every transition looks at first.
 local function load()
   local f = redis.call('HMGET', RECORD, 'v', 'no', 'st', 'at', 'wk', 'sd', 'ls', 'fn', 'rs', 'cr')

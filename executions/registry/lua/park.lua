@@ -1,6 +1,7 @@
 -- park: say why a waiting execution waits, or that it no longer does.
 -- KEYS   see _prelude
--- ARGV   id, reason, message, outbox '1' (to be published again) or '', the attempt it waits for or '' for any
+-- ARGV   id, reason, message, outbox '1' (to be published again) or '', the attempt it waits for or '' for any,
+--        '=' and the service that it waits for, or '' to leave what the record says
 -- REPLY  {'ok', next attempt} | {'missing'} | {'stale', status, reason, attempt}
 -- EFFECT record, entry (only where the reason changes), event; parked executions are not in the outbox
 
@@ -10,6 +11,7 @@ if not x then return { 'missing' } end
 if x.status ~= 'pending' or (ARGV[5] ~= '' and tonumber(ARGV[5]) ~= x.attempt + 1) then
   return { 'stale', x.status, x.reason, x.attempt }
 end
+if ARGV[6] ~= '' then govern(x, redis.call('HGET', RECORD, 'sv'), ARGV[6]) end
 local at_us = now_us()
 if x.reason ~= reason then
   local seq, text = entry(x, 'pending', reason, at_us, x.attempt, '', ARGV[3])

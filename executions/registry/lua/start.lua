@@ -2,7 +2,8 @@
 -- KEYS   see _prelude; 11 is the log of the attempt that starts
 -- ARGV   id, attempt named by the message ('' for any), worker, pid, pool, service version or '', retention_s,
 --        what a reset means where the call does not say, as `on_reset/max_attempts`, or '',
---        claim: names this very call, so that a reply that got lost can be asked for again
+--        claim: names this very call, so that a reply that got lost can be asked for again,
+--        '=' and the service that governs it, if any, or '' to leave what the record says
 -- REPLY  {'ok', attempt, options, created_us, state, payload reference, started_us}
 --        | {'missing'} | {'taken', status, reason, attempt} | {'expired'}
 -- EFFECT record, entry, indexes, event; the outbox entry goes; an expired execution is closed
@@ -10,7 +11,7 @@
 local id, named, worker, version = ARGV[1], ARGV[2], ARGV[3], ARGV[6]
 local x = load()
 if not x then return { 'missing' } end
-local more = redis.call('HMGET', RECORD, 'op', 'ex', 'ss', 'pay', 'ck')
+local more = redis.call('HMGET', RECORD, 'op', 'ex', 'ss', 'pay', 'ck', 'sv')
 local function ours(at_us)
   local payload = more[4] and string.sub(more[4], 1, 1) == '@' and more[4] or ''
   return { 'ok', x.attempt, more[1] or '', x.created, more[3] or '', payload, int(at_us) }
@@ -33,6 +34,7 @@ redis.call('HSET', RECORD, 'st', 'running', 'rs', 'started', 'msg', '', 'at', x.
 if version ~= '' then redis.call('HSET', RECORD, 'vs', version) end
 if x.attempt > 1 then redis.call('HDEL', RECORD, 'rp') end
 if ARGV[8] ~= '' then redis.call('HSET', RECORD, 'rp', ARGV[8]) end
+govern(x, more[6], ARGV[10])
 move('status', 'pending', 'running', x.number)
 move('worker', x.worker, worker, x.number)
 mark('has:started', x.number, true)
