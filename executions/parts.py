@@ -8,6 +8,7 @@ from typing import Any
 from executions.dispatch import Dispatcher
 from executions.lazy import lazy
 from executions.payloads import Payloads
+from executions.registry.cache import Cache
 from executions.registry.logs import Logs
 from executions.registry.services import Services
 from executions.registry.space import Space
@@ -37,6 +38,10 @@ class Parts:
     @lazy
     def logs(self) -> Logs:
         return Logs(self.space)
+
+    @lazy
+    def cache(self) -> Cache:
+        return Cache(self.space)
 
     @lazy
     def services(self) -> Services:

@@ -149,6 +149,9 @@ def declared_policy(task: Any) -> Policy:
     if task is None:
         return NO_POLICY
     given = {name: getattr(task, name) for name in FIELD_NAMES if getattr(task, name, None) is not None}
+    if not isinstance(given.get("cache", True), bool | int | str):
+        # An app's own classes may well keep something in an attribute of this name.
+        del given["cache"]
     return parse_policy(given) if given else NO_POLICY
 
 
