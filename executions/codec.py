@@ -60,6 +60,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
 }
 
 _encode: Callable[[Any], str] = json.JSONEncoder(default=_default, separators=(",", ":")).encode
+_encode_sorted: Callable[[Any], str] = json.JSONEncoder(default=_default, separators=(",", ":"), sort_keys=True).encode
 
 
 def _object_hook(value: dict[str, Any]) -> Any:
@@ -80,6 +81,14 @@ def encode(value: Any, what: str = "value") -> str:
     except (TypeError, ValueError, RecursionError) as error:
         where, why = _find_fault(value, what) or (what, str(error))
         raise NotSerializable(f"{where} cannot be written as JSON: {why}") from None
+
+
+def canonical(value: Any) -> str | None:
+    """Write a value so that equal ones are equal texts; `None` where it is not JSON."""
+    try:
+        return _encode_sorted(value)
+    except (TypeError, ValueError, RecursionError):
+        return None
 
 
 def decode(text: str | bytes) -> Any:

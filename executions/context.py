@@ -137,7 +137,7 @@ class Progress:
     def update(self, progress: float | None = None, message: str | None = None, output: Any = None) -> None:
         """Set the percentage (0 to 100), a message, or an early output; what is left out stays as it was."""
         now = _current.get()
-        percent = None if progress is None else _percent(progress)
+        percent = None if progress is None else check_percent(progress)
         if now is not None:
             now.reporter.progress(percent, message, output)
 
@@ -186,7 +186,8 @@ def load_state(default: Any = None) -> Any:
     return default if found is None else found
 
 
-def _percent(value: float) -> int:
+def check_percent(value: float) -> int:
+    """Accept a number from 0 to 100."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 100:
         raise InvalidInput(f"progress must be a number from 0 to 100, not {value!r}")
     return int(value)

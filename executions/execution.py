@@ -79,6 +79,7 @@ class Verbs(Protocol):
     def children_of(self, execution: Execution) -> list[Execution]: ...
     def metrics_of(self, execution: Execution) -> dict[str, list[dict[str, Any]]]: ...
     def update_one(self, execution: Execution, **changes: Any) -> Execution: ...
+    def report_one(self, execution: Execution, progress: float | None, message: str | None) -> Execution: ...
     def result_of(self, execution: Execution) -> Any: ...
 
 
@@ -226,6 +227,14 @@ class Execution:
     def update(self, **changes: Any) -> Execution:
         """Change `tags` (added) or `properties` (merged); nothing of its status can be written."""
         return self._ask().update_one(self, **changes)
+
+    def report(self, progress: float | None = None, message: str | None = None) -> Execution:
+        """Say how far its running attempt is, for work that is done elsewhere; the status stays as it is.
+
+        What is left out stays as it was. Raises `Conflict` where it does not run, as before its start or after
+        its end.
+        """
+        return self._ask().report_one(self, progress, message)
 
     def logs(self, follow: bool = False, level: str | None = None, attempt: int | None = None) -> LogView:
         """Give the lines it wrote: a view to print, index or iterate; with `follow`, as they come until the end."""

@@ -186,6 +186,9 @@ def describe(task: Any) -> Function:
 def declared_policy(task: Any) -> Policy:
     """Read the policy from a task's attributes, where its decorator's options end up."""
     given = {name: getattr(task, name) for name in FIELD_NAMES if getattr(task, name, None) is not None}
+    if not isinstance(given.get("cache", True), bool | int | str):
+        # An app's own classes may well keep something in an attribute of this name.
+        del given["cache"]
     return parse_policy(given) if given else NO_POLICY
 
 

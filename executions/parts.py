@@ -9,6 +9,7 @@ from executions.dispatch import Dispatcher
 from executions.function import Function
 from executions.lazy import lazy
 from executions.payloads import Payloads
+from executions.registry.cache import Cache
 from executions.registry.catalogue import Catalogue
 from executions.registry.logs import Logs
 from executions.registry.services import Services
@@ -39,6 +40,10 @@ class Parts:
     @lazy
     def logs(self) -> Logs:
         return Logs(self.space)
+
+    @lazy
+    def cache(self) -> Cache:
+        return Cache(self.space)
 
     @lazy
     def services(self) -> Services:

@@ -34,6 +34,16 @@ class Policy:
     backoff_factor: float | None = None
     backoff_max: float | None = None
     backoff_jitter: bool | None = None
+    cache: bool | None = None
+    cache_version: str | None = None
+    cache_ttl: int | None = None
+    #: Of a call: compute anew, and let later calls reuse that.
+    overwrite_cache: bool | None = None
+
+    @property
+    def caches(self) -> bool:
+        """Whether the output may be that of an earlier execution, or be reused by a later one."""
+        return bool(self.cache or self.overwrite_cache)
 
     def over(self, other: Policy) -> Policy:
         """Lay this policy over another: what this one leaves open, the other decides."""
@@ -109,6 +119,12 @@ def _check_bool(name: str, value: Any) -> bool:
     return value
 
 
+def _check_version(name: str, value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise InvalidSetting(f"{name} must be a text, not {value!r}")
+    return value
+
+
 _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "execution_timeout": check_natural,
     "on_reset": check_on_reset,
@@ -119,6 +135,10 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "backoff_factor": _check_seconds,
     "backoff_max": _check_seconds,
     "backoff_jitter": _check_bool,
+    "cache": _check_bool,
+    "cache_version": _check_version,
+    "cache_ttl": check_natural,
+    "overwrite_cache": _check_bool,
 }
 
 

@@ -44,6 +44,9 @@ class ServiceSettings:
     backoff_factor: float | None = None
     backoff_max: float | None = None
     backoff_jitter: bool | None = None
+    cache: bool | None = None
+    cache_version: str | None = None
+    cache_ttl: int | None = None
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> ServiceSettings:
@@ -165,6 +168,9 @@ class Service:
     backoff_factor: Any
     backoff_max: Any
     backoff_jitter: Any
+    cache: Any
+    cache_version: Any
+    cache_ttl: Any
 
     def __init__(self, state: ServiceState, verbs: ServiceVerbs) -> None:
         self._state = state

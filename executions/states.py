@@ -71,7 +71,7 @@ TRANSITIONS: frozenset[tuple[str, Status | None, Status]] = frozenset(
         ("unpark", Status.PENDING, Status.PENDING),
         ("supply", Status.PENDING, Status.PENDING),
         ("succeed", Status.RUNNING, Status.SUCCESS),
-        ("succeed", Status.PENDING, Status.CACHED),
+        ("succeed", Status.RUNNING, Status.CACHED),
         ("fail", Status.RUNNING, Status.FAILED),
         ("fail", Status.PENDING, Status.FAILED),
         ("retry", Status.RUNNING, Status.PENDING),

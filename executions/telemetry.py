@@ -17,6 +17,10 @@ ACTIONS: dict[str, tuple[int, str]] = {
     "execution.unrecorded": (logging.ERROR, "the operator: the registry did not take a transition"),
     "execution.rescued": (logging.WARNING, "the operator: a worker died"),
     "execution.republished": (logging.WARNING, "the operator: a message was lost"),
+    "cache.unused": (
+        logging.WARNING,
+        "the operator: the cache or the payload store was away, a function was run all the same",
+    ),
     "logs.unwritten": (logging.WARNING, "the operator: log lines could not be stored"),
     "worker.lost": (logging.WARNING, "the operator: a worker stopped beating"),
     "worker.term_over": (logging.ERROR, "the operator: this worker was declared dead and starts anew"),

@@ -27,7 +27,7 @@ from celery.utils.serialization import UnpickleableExceptionWrapper
 from kombu.exceptions import EncodeError
 
 from executions import codec
-from executions.celery import endings
+from executions.celery import endings, reuse
 from executions.celery.failure import describe
 from executions.celery.followers import fail_followers, record_body, release_chain, upstream_ending
 from executions.celery.patience import patiently
@@ -126,7 +126,7 @@ class Recording:
             return None
         try:
             # Eager runs are stored nowhere by Celery; a call may ignore what its function would keep.
-            wanted = (store_result or request.is_eager) and not attempt.ignores_result
+            wanted = (store_result or request.is_eager) and not attempt.ignores_result and attempt.source is None
             output = codec.encode(self.prepare_value(result), "output") if wanted else "null"  # type: ignore[attr-defined]
         except NotSerializable as error:
             raise EncodeError(str(error)) from None
@@ -136,8 +136,14 @@ class Recording:
         fields = attempt.close()
         if children:
             fields += ("ch", codec.encode(children))
-        ending = endings.success(self.site, output, codec.encode(children or []), fields)
-        return self._end(task_id, attempt.started.attempt, ending)
+        written = codec.encode(children or [])
+        if attempt.source is not None:
+            ending = endings.reused(attempt.source, written, fields)
+        else:
+            ending = endings.success(self.site, output, written, fields)
+        outcome = self._end(task_id, attempt.started.attempt, ending)
+        reuse.keep(attempt, outcome)
+        return outcome
 
     def _record_failure(self, task_id: str, exc: BaseException, request: Any) -> bool:
         """Record an error; False where the execution has ended already, so that nothing is signalled twice."""
@@ -178,7 +184,9 @@ class Recording:
 
 def _may_settle(outcome: Any, attempt: int | None, ending: Ending) -> bool:
     """Whether an end is that of an execution that still waits: refused, revoked or failed before its start."""
-    if not isinstance(outcome, Found) or outcome.status is not Status.PENDING or ending.status is Status.SUCCESS:
+    if not isinstance(outcome, Found) or outcome.status is not Status.PENDING:
+        return False
+    if ending.status in (Status.SUCCESS, Status.CACHED):
         return False
     # Waiting: what it was replaced by could not be sent, so nothing will ever come.
     return attempt is None or attempt == outcome.attempt + 1 or outcome.reason is Reason.WAITING

@@ -15,6 +15,7 @@ from executions.celery.failure import describe
 from executions.celery.followers import release_followers
 from executions.celery.patience import patiently
 from executions.celery.site import Site
+from executions.registry.cache import Source
 from executions.registry.transitions import (
     REVOKED_RESULT,
     Ending,
@@ -47,6 +48,18 @@ def success(site: Site, output: str, children: str, fields: list[Any]) -> Ending
         reference = site.payloads.put(output)
         stored, result = ["or", reference], json.dumps({PAYLOAD_MARK: reference})
     return Ending(status=Status.SUCCESS, result=result, children=children, fields=(*stored, *fields))
+
+
+def reused(source: Source, children: str, fields: list[Any]) -> Ending:
+    """End with the output of another execution, as it is stored already."""
+    code, result = ("or", json.dumps({PAYLOAD_MARK: source.text})) if source.is_reference else ("out", source.text)
+    return Ending(
+        status=Status.CACHED,
+        message=f"the output of {source.id}",
+        result=result,
+        children=children,
+        fields=(code, source.text, "src", source.id, *fields),
+    )
 
 
 def failure(error: BaseException, reason: Reason, fields: list[Any], *, kind: str = "user") -> Ending:

@@ -30,7 +30,7 @@ from typing import Any
 from celery.exceptions import Ignore, SoftTimeLimitExceeded
 
 from executions import capture, codec, context
-from executions.celery import endings, permits
+from executions.celery import endings, permits, reuse
 from executions.celery.patience import patiently
 from executions.celery.publish import record_received
 from executions.celery.reporter import RegistryReporter
@@ -40,6 +40,7 @@ from executions.dispatch import HEADER
 from executions.errors import ExecutionFailed, Reset, Terminated, TimedOut
 from executions.flusher import flusher_every
 from executions.policy import NO_POLICY, Policy, write_reset
+from executions.registry.cache import Source
 from executions.registry.services import Permit
 from executions.registry.transitions import Missing, Started
 from executions.slots import Stop, token_of
@@ -67,6 +68,9 @@ class Attempt:
     pid: int = field(default_factory=os.getpid)
     #: What the function raised, as it raised it.
     error: BaseException | None = None
+    #: The name of the call, where its output may be reused, and the execution whose output this one reuses.
+    call: str = ""
+    source: Source | None = None
 
     @property
     def ignores_result(self) -> bool:
@@ -280,6 +284,10 @@ def _leave_function(attempt: Attempt) -> None:
 
 
 def _call(attempt: Attempt, original: Callable[..., Any] | None, args: Any, kwargs: Any) -> Any:
+    if attempt.policy.caches:
+        known, value = reuse.recall(attempt, args, kwargs)
+        if known:
+            return value
     result = _invoke(attempt.task, original, args, kwargs)
     if inspect.iscoroutine(result):
         return _run_coroutine(attempt, result)

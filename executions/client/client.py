@@ -61,8 +61,9 @@ class Client:
 
         `args` and unknown keywords go to the function; the known ones are options: `name`, `tags`, `queue`,
         `priority`, `eta`, `countdown`, `expires`, `execution_timeout`, `on_reset`, `max_attempts`, `retry_on`,
-        `give_up_on`, `backoff_delay`, `pipeline`, `stage`, `properties`, `service`, `reference`, `principal`,
-        `wait`. Where the function has a parameter of such a name, pass its arguments as `inputs={...}`.
+        `give_up_on`, `backoff_delay`, `cache`, `overwrite_cache`, `pipeline`, `stage`, `properties`, `service`,
+        `reference`, `principal`, `wait`. Where the function has a parameter of such a name, pass its arguments as
+        `inputs={...}`.
         A submit with a `name` happens once: a second one finds the first.
         """
         wait = options.pop("wait", False)

@@ -11,6 +11,7 @@ from executions.errors import Conflict, NotFound
 from executions.execution import Execution
 from executions.page import Facet, Page
 from executions.parts import Parts
+from executions.registry.events import EventFeed, feed
 from executions.registry.queries import Queries
 from executions.states import Reason
 
@@ -57,6 +58,16 @@ class Executions:
     ) -> dict[str, Facet]:
         """Count those that match by the values of some fields."""
         return self._queries.facets(query, by=by)
+
+    def events(self, query: str | None = None, *, follow: bool = False, since: str | None = None) -> EventFeed:
+        """Give what happened to all executions: one dict for each new entry of a status log, oldest first.
+
+        Each has `id status reason function service message timestamp attempt cursor`. It begins with the oldest
+        that is kept, after the cursor `since`, or with what comes from `since="now"` on; with `follow` it goes
+        on for ever. Where events that come after the cursor may be kept no longer, an entry says so whose `id`
+        is `None` and whose `reason` is `trimmed`. A query may name `status reason function service id`.
+        """
+        return feed(self._parts.space, query, follow=follow, since=since)
 
     def terminate(
         self,

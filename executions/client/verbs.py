@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from executions import codec, parking
+from executions import codec, context, parking
 from executions.client.submit import Submitter
 from executions.clock import SYSTEM_CLOCK
 from executions.dispatch import envelope_of
@@ -182,6 +182,18 @@ class ClientVerbs:
         outcome = self._parts.transitions.annotate(execution.id, None, fields=fields, tags=[str(t) for t in tags])
         found_or_raise(outcome, execution.id)
         return self.get(execution.id)
+
+    def report_one(self, execution: Execution, progress: float | None, message: str | None) -> Execution:
+        percent = None if progress is None else context.check_percent(progress)
+        now = self.get(execution.id)
+        fields = [part for code, value in (("pc", percent), ("pm", message)) if value is not None
+                  for part in (code, value)]  # fmt: skip
+        outcome: Any = Found(now.status, now.reason, now.attempt)
+        if now.status is Status.RUNNING:
+            outcome = self._parts.transitions.annotate(now.id, now.attempt, fields=fields)
+        if isinstance(found_or_raise(outcome, now.id), Found):
+            raise Conflict(f"execution {now.id} is {outcome.status}; only a running one has progress to report")
+        return self.get(now.id)
 
 
 def _is_over(execution: Execution, until: str) -> Callable[[Execution], bool]:

@@ -17,7 +17,8 @@ script can touch them together. `ns` is the namespace, `ex` unless set otherwise
 | `ns:{n}:marks`           | zset   | every 512th number by its creation time            | trimmed by the pruner | submit | queries |
 | `ns:{n}:outbox`          | zset   | id by the time since which it waits for a worker   | goes at start | submit, retry, rerun | publisher |
 | `ns:{n}:stops`           | hash   | id -> stop request of a running execution          | goes at the end | terminate | workers |
-| `ns:{n}:events`          | stream | every change, capped                               | capped | transitions | followers |
+| `ns:{n}:events`          | stream | every new entry of a status log                    | capped | transitions | events |
+| `ns:{n}:cache:<digest>`  | string | `<attempt>/<id>` that has computed a call; the digest chooses the shard | `cache_ttl` | cache | cache |
 | `ns:{n}:meta`            | hash   | `number`, the shard's counter                      | for ever | submit | queries |
 | `ns:{0}:schema`          | hash   | `format`, `shards`, `identity`                     | for ever | connection | connection |
 | `ns:{0}:service:<name>`  | hash   | settings, version, functions, paused, see service_records.py | until removed | services | services |
@@ -61,6 +62,9 @@ class ShardKeys:
 
     def metrics(self, execution_id: str) -> str:
         return f"{self.prefix}met:{execution_id}"
+
+    def cached(self, digest: str) -> str:
+        return f"{self.prefix}cache:{digest}"
 
     @lazy
     def index(self) -> str:

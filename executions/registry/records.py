@@ -19,6 +19,7 @@ Field names are short because the server keeps them once for every execution.
 | `tt` | stop request | `ls`, `1` `2` ... | length of the status log, its entries |
 | `a<k>` | attempt k, once another followed | `ck` | the claim of whoever took the attempt |
 | `re` | Celery's count of retries | `rp` | what a reset means, as `on_reset/max_attempts` |
+| `src` | the execution whose output this one reused | | |
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ FORMAT = 1
 SUMMARY_FIELDS = (
     "v", "no", "st", "rs", "msg", "at", "cr", "qd", "sd", "fi", "eta", "ex", "fn", "sv", "vs", "nm", "pl", "sg",
     "qu", "pr", "wk", "pid", "po", "pa", "ro", "ref", "in", "er", "op", "pc", "pm", "tg", "cp", "mm", "tt", "or",
+    "src",
 )  # fmt: skip
 
 
@@ -71,7 +73,7 @@ def decode_record(execution_id: str, raw: Mapping[str, str], shard: int = 0, sha
         principal=raw.get("pr"),
         parent_id=raw.get("pa"),
         root_id=raw.get("ro") or execution_id,
-        reference=raw.get("ref"),
+        reference=raw.get("src") or raw.get("ref"),
         attempt=int(raw.get("at", 0)),
         max_attempts=options.get("max_attempts"),
         execution_timeout=options.get("execution_timeout"),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from executions import Conflict, InvalidInput, NotFound, Terminated, WaitTimeout, connect
+from executions import Conflict, InvalidInput, NotFound, NotSerializable, Terminated, WaitTimeout, connect
 from tests.acceptance.fleet import Fleet, eventually, lines, words
 
 
@@ -296,3 +296,101 @@ def test_a_timeout_names_the_limit_that_was_reached(rows: Fleet) -> None:
     assert "Execution stopped due to runner timeout" in done.message
     assert "execution_timeout of 1 s" in done.message
     assert 1 <= done.duration < 4
+
+
+@pytest.mark.feature("D27")
+def test_progress_can_be_told_from_elsewhere_while_it_runs(rows: Fleet) -> None:
+    go_on = rows.path()
+    held = rows.client.submit("shop.hold", go_on)
+    rows.running(held)
+    told = connect(rows.url).executions.get(held.id).report(progress=50, message="half of it")
+    assert (told.progress, told.progress_message, told.status) == (50, "half of it", "running")
+    assert held.report(message="nearly").progress == 50, "a message alone keeps the percentage"
+    # A hundred is not the end, and what is out of bounds is refused.
+    assert held.report(progress=100).status == "running"
+    for wrong in (-1, 101, True, "half"):
+        with pytest.raises(InvalidInput, match="progress must be a number from 0 to 100"):
+            held.report(progress=wrong)
+    Path(go_on).touch()
+    done = held.wait(timeout=20)
+    # Before its start and after its end there is nothing to report.
+    later = rows.client.submit("shop.add", 1, 1, countdown=60)
+    for one, status in ((done, "success"), (later, "pending")):
+        with pytest.raises(Conflict, match=f"is {status}"):
+            one.report(progress=10)
+    assert words(done) == ["pending/queued", "running/started", "success"]
+    assert done.refresh() == done
+    later.terminate()
+
+
+@pytest.mark.feature("F11")
+def test_a_map_keeps_the_order_of_its_inputs_and_each_has_its_own_end(rows: Fleet) -> None:
+    made = rows.client.map("shop.total", [([1, 2],), {"numbers": [3]}, ([4, "x"],), ([5],)], tags=["mapped"])
+    ends = [one.wait(timeout=20) for one in made]
+    assert [end.id for end in ends] == [one.id for one in made]
+    assert [end.status for end in ends] == ["success", "success", "failed", "success"]
+    assert [end.output for end in ends] == [3, 3, None, 5]
+    assert rows.client.executions.count("tag:mapped") == 4
+
+
+@pytest.mark.feature("F12", "F13", "F19", "F20")
+def test_children_come_in_pages_and_attempts_by_their_number(rows: Fleet) -> None:
+    parent = rows.client.submit("shop.spawn", 20).wait(timeout=20)
+    children = parent.children()
+    assert sorted(one.id for one in children) == sorted(parent.output)
+    assert rows.client.executions.get(children[3].id).parent_id == parent.id
+    query, pages, cursor = f"parent:{parent.id}", [], None
+    while True:
+        page = rows.client.executions.list(query, sort="created", limit=7, cursor=cursor)
+        pages.append([one.id for one in page])
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+    assert [len(page) for page in pages] == [7, 7, 6]
+    assert [one for page in pages for one in page] == parent.output
+    # The attempts of one are all on its record, and bounded with it.
+    tried = rows.client.submit("shop.policy_flaky", rows.path(), 3).wait(timeout=20)
+    assert {a.number: a.status for a in tried.attempts_log} == {1: "failed", 2: "failed", 3: "success"}
+
+
+@pytest.mark.feature("F34", "F48")
+def test_a_submit_can_wait_and_a_failure_does_not_raise(rows: Fleet) -> None:
+    assert rows.client.submit("shop.add", 1, 2, wait=True).output == 3
+    failed = rows.client.submit("shop.fail", wait=True)
+    assert (failed.is_done, failed.is_successful) == (True, False)
+
+
+@pytest.mark.feature("F60")
+def test_a_stop_keeps_its_cause_and_a_second_one_changes_nothing(rows: Fleet) -> None:
+    execution = rows.client.submit("shop.checking", 60)
+    rows.running(execution)
+    connect(rows.url, principal="ann").executions.get(execution.id).terminate(cause="wrong data")
+    done = execution.wait(timeout=20)
+    assert (done.status, done.message) == ("terminated", "wrong data")
+    assert (done.stop_request.principal, done.stop_request.cause) == ("ann", "wrong data")
+    assert done.status_log[-1]["principal"] == "ann"
+    again = connect(rows.url, principal="bob").executions.get(execution.id).terminate(cause="me too", force=True)
+    assert again == done
+
+
+@pytest.mark.feature("F33")
+def test_a_lost_worker_is_the_systems_error(rows: Fleet) -> None:
+    lost = rows.client.submit("shop.die", "kill", rows.path(), wait=True)
+    assert (lost.status, lost.reason, lost.error.kind) == ("failed", "worker-lost", "system")
+    assert "worker" in lost.error.message
+
+
+@pytest.mark.feature("X08")
+def test_an_argument_that_is_not_json_is_refused_before_anything_is_written(rows: Fleet) -> None:
+    before = rows.client.executions.count()
+    for call in (
+        lambda value: rows.client.submit("shop.echo", [1, value]),
+        lambda value: rows.client.map("shop.echo", [(1,), ([1, value],)]),
+        lambda value: rows.shop.echo.delay([1, value]),
+        # Where it runs in its caller, the function is not called either.
+        lambda value: rows.shop.echo.apply(([1, value],)).get(),
+    ):
+        for value in (lambda: None, (n for n in ()), threading.Lock(), object()):
+            with pytest.raises(NotSerializable, match=r"arguments\[0\]\[0\]\[1\] cannot be written as JSON"):
+                call(value)
+    assert rows.client.executions.count() == before

@@ -14,7 +14,7 @@ import pytest
 
 from executions.clock import SYSTEM_CLOCK
 from executions.logs import Line
-from executions.registry.transitions import Asked, Cancelled, Ended, Found, Opened, Started, StopFirst
+from executions.registry.transitions import Asked, Cancelled, Ended, Ending, Found, Opened, Started, StopFirst
 from executions.states import TERMINAL, Reason, Status
 from executions.upkeep.publisher import Publisher
 from tests.contract.world import CACHED, FAILURE, REJECTED, STOPPED, SUCCESS, World
@@ -30,7 +30,7 @@ EVENTS: dict[str, Event] = {
     "fail": lambda w, one, k: w.transitions.finish(one, k, FAILURE),
     "stop": lambda w, one, k: w.transitions.finish(one, k, STOPPED),
     "reject": lambda w, one, k: w.transitions.settle(one, REJECTED),
-    "reuse": lambda w, one, k: w.transitions.settle(one, CACHED),
+    "reuse": lambda w, one, k: w.transitions.finish(one, k, CACHED),
     "retry": lambda w, one, k: w.transitions.retry(one, k, ended=("er", '{"exc_type":"ValueError"}')),
     "terminate": lambda w, one, k: w.terminate(one),
     "rerun": lambda w, one, k: w.rerun(one),
@@ -294,8 +294,9 @@ def test_what_has_ended_or_waits_for_room_is_not_sent_again(world: World) -> Non
     assert world.parts.dispatcher.depth(world.queue) == 0
 
 
+@pytest.mark.parametrize("success", [SUCCESS, CACHED], ids=["computed", "reused"])
 @pytest.mark.feature("X05")
-def test_a_reply_that_got_lost_can_be_asked_for_again(world: World) -> None:
+def test_a_reply_that_got_lost_can_be_asked_for_again(world: World, success: Ending) -> None:
     # Given an attempt that was taken, and whose taker did not hear so
     one = world.submit()
     start = partial(world.transitions.start, one, 1, worker="w", pid=1, pool="prefork")
@@ -305,8 +306,8 @@ def test_a_reply_that_got_lost_can_be_asked_for_again(world: World) -> None:
     assert isinstance(start(claim="b"), Found)
     assert isinstance(start(claim=""), Found)
     # and the same of its success
-    ended = world.transitions.finish(one, 1, SUCCESS)
+    ended = world.transitions.finish(one, 1, success)
     before = world.snapshot()
-    assert world.transitions.finish(one, 1, SUCCESS) == ended
+    assert world.transitions.finish(one, 1, success) == ended
     assert isinstance(world.transitions.finish(one, 1, FAILURE), Found)
     assert world.snapshot() == before

@@ -76,8 +76,8 @@ def success(world: World) -> str:
 
 
 def cached(world: World) -> str:
-    one = queued(world)
-    assert isinstance(world.transitions.settle(one, CACHED), Ended)
+    one = running(world)
+    assert isinstance(world.transitions.finish(one, 1, CACHED), Ended)
     return one
 
 
@@ -165,7 +165,7 @@ VERBS: dict[str, tuple[Verb, dict[str, tuple[str, type]]]] = {
     "stop": (lambda w, one, k: w.transitions.finish(one, k, STOPPED), to("terminated/requested", Ended, RUNNING)),
     "finish too late": (lambda w, one, k: w.transitions.finish(one, k - 1, FAILURE), {}),
     "finish too early": (lambda w, one, k: w.transitions.finish(one, k + 1, SUCCESS), {}),
-    "settle as cached": (lambda w, one, k: w.transitions.settle(one, CACHED), to("cached/", Ended, PENDING)),
+    "succeed by reuse": (lambda w, one, k: w.transitions.finish(one, k, CACHED), to("cached/", Ended, RUNNING)),
     "settle as rejected": (
         lambda w, one, k: w.transitions.settle(one, REJECTED),
         to("failed/rejected", Ended, PENDING),
@@ -230,7 +230,7 @@ def test_a_verb_moves_or_changes_nothing(world: World, verb: str, state: Callabl
 
 
 def test_the_moves_here_are_those_of_the_picture() -> None:
-    words = {"settle as cached": "succeed", "settle as rejected": "fail", "start any": "start"}
+    words = {"succeed by reuse": "succeed", "settle as rejected": "fail", "start any": "start"}
     made = {
         (words.get(verb, verb), None if begin == "missing" else Status(begin.split("/")[0]), Status(end.split("/")[0]))
         for verb, (_, moves) in VERBS.items()

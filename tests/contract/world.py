@@ -28,7 +28,7 @@ TERM_CODES = {
 COUNTED = {name for name, field in FIELDS.items() if field.counted}
 
 SUCCESS = Ending(status=Status.SUCCESS, result="7", fields=("out", "7", "cp", 1000, "mm", 2048))
-CACHED = Ending(status=Status.CACHED, result="7", fields=("out", "7"))
+CACHED = Ending(status=Status.CACHED, result="7", fields=("out", "7", "src", "another"))
 ERROR = '{"exc_type":"ValueError","exc_message":["boom"],"exc_module":"builtins"}'
 FAILURE = Ending(
     status=Status.FAILED, reason=Reason.ERROR, message="ValueError: boom", result=ERROR, fields=("er", ERROR)

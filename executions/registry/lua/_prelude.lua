@@ -15,7 +15,8 @@ local FORMAT = 1
 local CHUNK, ID_CHUNK = 512, 64
 -- Entries of a status log: the first ones are always kept, then the newest.
 local LOG_FIRST, LOG_CAP = 20, 500
-local EVENTS_CAP = 10000
+-- Newest events of a shard that are kept, and how much of a message goes with one.
+local EVENTS_CAP, EVENT_MESSAGE = 10000, 1000
 -- Fields with so many values that counting each would cost more than it tells.
 local UNCOUNTED = { tag = true, parent = true, root = true, name = true }
 
@@ -83,19 +84,19 @@ end
 
 -- The fields that every transition looks at first.
 local function load()
-  local f = redis.call('HMGET', RECORD, 'v', 'no', 'st', 'at', 'wk', 'sd', 'ls', 'fn', 'rs', 'cr')
+  local f = redis.call('HMGET', RECORD, 'v', 'no', 'st', 'at', 'wk', 'sd', 'ls', 'fn', 'rs', 'cr', 'sv')
   if not f[2] then return nil end
   if tonumber(f[1]) > FORMAT then
     error('EXECUTIONS-NEWER record format ' .. f[1])
   end
   return { number = tonumber(f[2]), status = f[3], attempt = tonumber(f[4]), worker = f[5],
            started = f[6] and tonumber(f[6]), entries = tonumber(f[7]), fn = f[8], reason = f[9],
-           created = tonumber(f[10]) }
+           created = tonumber(f[10]), sv = f[11] }
 end
 
 -- Append to the status log; gives the fields to write with the record.
 local function entry(x, status, reason, at_us, attempt, principal, message)
-  x.entries = x.entries + 1
+  x.entries, x.message = x.entries + 1, message or ''
   if x.entries > LOG_CAP then
     redis.call('HDEL', RECORD, tostring(x.entries - LOG_CAP + LOG_FIRST))
   end
@@ -103,14 +104,19 @@ local function entry(x, status, reason, at_us, attempt, principal, message)
     status .. '/' .. reason .. '|' .. int(at_us) .. '|' .. attempt .. '|' .. (principal or '') .. '|' .. (message or '')
 end
 
--- Tell the event stream and whoever waits for this execution.
-local function announce(id, x, status, reason, attempt, result, traceback, children)
-  redis.call('XADD', EVENTS, 'MAXLEN', '~', EVENTS_CAP, '*', 'i', id, 's', status, 'r', reason,
-    'a', attempt, 'n', x.number, 'f', x.fn)
+-- Tell whoever waits for this execution.
+local function tell(id, status, reason, attempt, result, traceback, children)
   local state = reason == 'retrying' and 'RETRY' or CELERY[status]
   redis.call('PUBLISH', RECORD, '{"task_id":' .. quoted(id) .. ',"status":"' .. state .. '","result":' ..
     (result or 'null') .. ',"traceback":' .. (traceback or 'null') .. ',"children":' .. (children or '[]') ..
     ',"execution":["' .. status .. '","' .. reason .. '",' .. attempt .. ']}')
+end
+
+-- Tell of a new entry of the status log: those who wait, and the stream of events.
+local function announce(id, x, status, reason, attempt, result, traceback, children)
+  redis.call('XADD', EVENTS, 'MAXLEN', '~', EVENTS_CAP, '*', 'i', id, 's', status, 'r', reason,
+    'a', attempt, 'f', x.fn, 'v', x.sv or '', 'm', string.sub(x.message, 1, EVENT_MESSAGE))
+  tell(id, status, reason, attempt, result, traceback, children)
 end
 
 -- Put aside what is known of an attempt that is over, before the next one writes over it.

@@ -2,7 +2,7 @@
 -- KEYS   see _prelude
 -- ARGV   id, attempt ('' to write whatever the status), n, field and value ..., m, new tag ..., terms n, field and value ...
 -- REPLY  {'ok'} | {'missing'} | {'stale', status, reason, attempt}
--- EFFECT fields, tags and their index entries, an event; the status stays
+-- EFFECT fields, tags and their index entries; those who wait are told; the status stays, so there is no event
 
 local id = ARGV[1]
 local x = load()
@@ -26,5 +26,5 @@ if #tags > 0 then
   redis.call('HSET', RECORD, 'tg', cjson.encode(known))
 end
 for i = 1, #terms, 2 do index(terms[i], terms[i + 1], x.number, true) end
-announce(id, x, x.status, x.reason, x.attempt)
+tell(id, x.status, x.reason, x.attempt)
 return { 'ok' }

@@ -1,4 +1,4 @@
--- finish: end the running attempt, for good (succeed, fail, stop).
+-- finish: end the running attempt, for good (succeed, computed or reused, fail, stop).
 -- KEYS   see _prelude; 11 is the log of the attempt
 -- ARGV   id, attempt, status, reason, principal, message, retention_s, result JSON, traceback JSON, children JSON,
 --        n, field and value ...
@@ -9,7 +9,7 @@
 local id, attempt, status = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 local x = load()
 if not x then return { 'missing' } end
-if status == 'success' and x.status == 'success' and x.attempt == attempt then
+if (status == 'success' or status == 'cached') and x.status == status and x.attempt == attempt then
   -- Its own reply got lost: an attempt succeeds once.
   return { 'ok', redis.call('HGET', RECORD, 'fi') }
 end

@@ -1,4 +1,4 @@
--- settle: end an execution that never started (rejected, upstream, expired, cached).
+-- settle: end an execution that never started (rejected, upstream, expired).
 -- KEYS   see _prelude
 -- ARGV   id, status, reason, principal, message, retention_s, result JSON, n, field and value ...
 -- REPLY  {'ok', finished_us} | {'missing'} | {'stale', status, reason, attempt}

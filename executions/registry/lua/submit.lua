@@ -14,7 +14,7 @@ local at_us = now_us()
 local number = redis.call('HINCRBY', META, 'number', 1)
 local x = { number = number, entries = 0, status = '', attempt = 0, fn = '' }
 for i = 1, #fields, 2 do
-  if fields[i] == 'fn' then x.fn = fields[i + 1] end
+  if fields[i] == 'fn' then x.fn = fields[i + 1] elseif fields[i] == 'sv' then x.sv = fields[i + 1] end
 end
 local seq, text = entry(x, 'pending', reason, at_us, 0, '', message)
 redis.call('HSET', RECORD, 'v', FORMAT, 'no', number, 'st', 'pending', 'rs', reason, 'at', 0,
