@@ -36,7 +36,7 @@ from executions.celery.site import Site, site_of
 from executions.dispatch import HEADER
 from executions.errors import NotSerializable, PayloadMissing, Reset, TimedOut
 from executions.registry import keys
-from executions.registry.connection import normalize_url, translated
+from executions.registry.connection import SOCKET_TIMEOUT_S, translated
 from executions.registry.transitions import Ending, Found, Missing, Submission
 from executions.states import Reason, Status
 from executions.telemetry import log
@@ -243,7 +243,7 @@ class RecordConsumer(ResultConsumer):
         pending: set[Any] = getattr(self, "_pending_unsubscribe", set())
         with self._locked() if hasattr(self, "_locked") else contextlib.nullcontext():
             self._pubsub = None
-            self.backend.client.connection_pool.reset()
+            self._let_go()
             for key in list(self.subscribed_to):
                 meta = self.backend.meta_of_channel(key)
                 if meta["status"] in states.READY_STATES:
@@ -253,6 +253,18 @@ class RecordConsumer(ResultConsumer):
             pending.clear()
             if self.subscribed_to:
                 self._pubsub.subscribe(*self.subscribed_to)
+
+
+    def on_after_fork(self) -> None:
+        self._let_go()
+        if self._pubsub is not None:
+            self._pubsub.close()
+
+    def _let_go(self) -> None:
+        """Close the connections, of which a cluster has a pool for each node."""
+        client = self.backend.client
+        for pool in [client.connection_pool] if hasattr(client, "connection_pool") else _pools(client):
+            pool.reset()
 
 
 class RegistryBackend(Recording, RedisBackend):
@@ -268,6 +280,13 @@ class RegistryBackend(Recording, RedisBackend):
         self.group_keyprefix = keys.celery_group(namespace)
         self.chord_keyprefix = keys.celery_chord(namespace)
         super().__init__(app=app, url=_backend_url(site), **options)
+
+    def _create_client(self, **params: Any) -> Any:
+        space = self.site.space
+        if space.address.kind == "server":
+            return super()._create_client(**params)
+        # Celery knows neither of a cluster nor of our Sentinels' URL.
+        return space.own_client(socket_timeout_s=SOCKET_TIMEOUT_S)
 
     def get_key_for_task(self, task_id: Any, key: Any = "") -> bytes:
         space = self.site.space
@@ -371,9 +390,17 @@ def recorded(kind: type) -> type:
     return type(f"Recorded{kind.__name__}", (Recording, kind), {})
 
 
+def _pools(cluster: Any) -> list[Any]:
+    """Give the pools of a cluster's nodes that were connected to."""
+    return [node.redis_connection.connection_pool for node in cluster.get_nodes() if node.redis_connection]
+
+
 def _backend_url(site: Site) -> str:
     """Write the registry's URL as Celery's backend reads it, which has words of its own for a socket."""
-    url = normalize_url(site.settings.url)
+    address = site.space.address
+    if address.kind != "server":
+        return "redis://"  # Not connected to: the client is made by `_create_client`.
+    url = address.url
     if not url.startswith("unix://"):
         return url
     return re.sub(r"([?&])db=", r"\1virtual_host=", url.replace("unix://", "socket://", 1))
