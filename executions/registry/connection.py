@@ -59,6 +59,7 @@ _REFUSALS = {
     "NOREPLICAS": "has too few replicas to take a write",
 }
 
+
 class Patience(AbstractBackoff):
     """Pauses between tries that get longer, until the time is over that somebody is willing to wait.
 
@@ -128,7 +129,7 @@ def _make_watched(address: Address, options: dict[str, Any], patience_s: float) 
 
 def _make_cluster(address: Address, options: dict[str, Any], patience_s: float) -> RedisClient:
     nodes = [ClusterNode(host, port) for host, port in address.hosts]
-    login = {"username": address.username, "password": address.password, "ssl": address.tls}
+    login: dict[str, Any] = {"username": address.username, "password": address.password, "ssl": address.tls}
     # Here the driver counts its tries, with a pause of its own between them, and knows what is worth one.
     tries = Retry(ExponentialBackoff(cap=_CLUSTER_PAUSE_S), max(1, round(patience_s / _CLUSTER_PAUSE_S)))
     return RedisCluster(startup_nodes=nodes, **login, **options | {"retry": tries, "retry_on_error": None})
@@ -165,7 +166,7 @@ def translate(error: redis_errors.RedisError) -> Exception:
         return Unavailable(f"the registry's server refused the password: {text}")
     for word, meaning in _REFUSALS.items():
         # Inside a script the word comes behind others, and the driver cuts some of them off.
-        if f"{word} " in text or _IS.get(word, ()) and isinstance(error, _IS[word]):
+        if f"{word} " in text or (word in _IS and isinstance(error, _IS[word])):
             return Unavailable(f"the registry's server {meaning}: {text}")
     if isinstance(error, redis_errors.TimeoutError):
         return Unavailable(f"the registry's server did not answer in time: {text}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,9 +21,7 @@ QUICK = {"EXECUTIONS_BEAT_S": "0.3", "EXECUTIONS_LEASE_S": "1.5"}
 
 
 @pytest.fixture(scope="module")
-def clustered(
-    server_url: str, cluster: Cluster, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Fleet]:
+def clustered(server_url: str, cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     """Sixteen shards on three nodes; the messages go to a server beside them."""
     for fleet in make_fleet(
         server_url, tmp_path_factory.mktemp("cluster"),
@@ -72,10 +71,8 @@ def watched(start_server: StartServer, server_binary: Path, tmp_path: Path) -> I
     made.stop()
 
 
-def test_work_goes_on_with_the_new_primary(
-    watched: Watched, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Given registry and broker behind Sentinels. If the primary is killed I expect the rest to go on with the other."""
+def test_work_goes_on_with_the_new_primary(watched: Watched, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given registry and broker behind Sentinels. If the primary is killed I expect all to go on with the other."""
     for name in ("SHOP_REGISTRY", "EXECUTIONS_SHARDS"):  # of the fleet before
         monkeypatch.delenv(name, raising=False)
     for fleet in make_fleet("redis://unused/0", tmp_path, SHOP_BROKER=watched.url, **QUICK):
@@ -89,7 +86,7 @@ def test_work_goes_on_with_the_new_primary(
         assert identity is not None
         os.kill(identity.pid, signal.SIGKILL)
 
-        after = eventually(lambda: try_to_submit(fleet), "a submit after the failover", 60)
+        after = eventually(partial(try_to_submit, fleet), "a submit after the failover", 60)
         assert after.wait(timeout=60).output == 7
         assert running.wait(timeout=60).status == "success", "what ran was not disturbed"
         assert running.refresh().attempts == 1
