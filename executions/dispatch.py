@@ -15,7 +15,8 @@ from executions import codec
 from executions.clock import to_datetime
 from executions.errors import Unavailable
 from executions.lazy import lazy
-from executions.registry.connection import translated, verified
+from executions.registry.address import broker_at, is_registry_url, verified
+from executions.registry.connection import translated
 from executions.registry.space import Space
 
 #: The header in which a message carries its attempt and, where its arguments are large, where they are.
@@ -58,7 +59,8 @@ class Dispatcher:
     def to(cls, broker_url: str) -> Dispatcher:
         """Make a dispatcher for a broker, where no app is at hand."""
         accept_valkey_urls()
-        app = Celery("executions.client", broker=plain_broker_url(broker_url), set_as_current=False)
+        app = Celery("executions.client", set_as_current=False)
+        use_broker(app, broker_url)
         app.conf.update(broker_connection_retry_on_startup=False, task_publish_retry_policy=_PUBLISH_RETRY)
         return cls(app)
 
@@ -134,6 +136,12 @@ def accept_valkey_urls() -> None:
     """Teach kombu the schemes of Valkey, which speaks Redis's protocol."""
     TRANSPORT_ALIASES.setdefault("valkey", TRANSPORT_ALIASES["redis"])
     TRANSPORT_ALIASES.setdefault("valkeys", TRANSPORT_ALIASES["rediss"])
+
+
+def use_broker(app: Celery, url: str) -> None:
+    """Have an app send to a broker; where a registry's URL names it, as kombu names that server."""
+    broker, options = broker_at(url) if is_registry_url(url) else (url, {})
+    app.conf.update(broker_url=broker, broker_transport_options={**app.conf.broker_transport_options, **options})
 
 
 def plain_broker_url(url: str) -> str:

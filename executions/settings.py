@@ -48,6 +48,8 @@ class Settings:
     payload_max: int = 512 * 1024 * 1024
     #: Who acts, where nobody is named.
     principal: str = field(default_factory=_principal)
+    #: How long a call tries to reach a server that is away before it fails.
+    patience_s: float = 5.0
     #: How often a worker beats, and how long after its last beat it counts as lost.
     beat_s: float = 2.0
     lease_s: float = 10.0

@@ -1,7 +1,8 @@
 """What every ring of tests stands on: a real server, a key namespace of one's own, a clean environment.
 
 `EXECUTIONS_TEST_SERVER` chooses the server: `valkey` (the embedded one, the default), `redis` (the
-`redis-server` on the PATH) or `valkey,redis` to run each test that needs a server on both.
+`redis-server` on the PATH) or `valkey,redis` to run each test that needs a server on both. `cluster` is a cluster
+of three Valkeys, for the tests that need a registry and no broker.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ from typing import Protocol
 import pytest
 
 from executions.errors import Unavailable
+from tests.servers import Cluster
 from workers.local.server import EmbeddedServer, find_binary
 from workers.local.waiting import wait_until
 
-KINDS = ("valkey", "redis")
+KINDS = ("valkey", "redis", "cluster")
 
 #: Seconds that a condition has to come true before a test fails, unless it says otherwise.
 PATIENCE_S = 20.0
@@ -76,7 +78,7 @@ def server_kind(request: pytest.FixtureRequest) -> str:
 def server_binary(server_kind: str, request: pytest.FixtureRequest) -> Path:
     """The server's program; without it the test is skipped, or fails where nothing may be skipped."""
     try:
-        found = find_binary() if server_kind == "valkey" else shutil.which("redis-server")
+        found = shutil.which("redis-server") if server_kind == "redis" else find_binary()
         missing = "redis-server is not on the PATH"
     except Unavailable as error:
         found, missing = None, str(error)
@@ -88,7 +90,7 @@ def server_binary(server_kind: str, request: pytest.FixtureRequest) -> Path:
 class StartServer(Protocol):
     """Starts a server that ends with the test run, whatever happens to it."""
 
-    def __call__(self, folder: Path | None = None, port: int | None = 0) -> EmbeddedServer: ...
+    def __call__(self, folder: Path | None = None, port: int | None = 0, extra: str = "") -> EmbeddedServer: ...
 
 
 @pytest.fixture(scope="session")
@@ -96,9 +98,9 @@ def start_server(server_binary: Path, tmp_path_factory: pytest.TempPathFactory) 
     """Start further servers, for tests that stop, kill or fill one; each on a free port unless it says."""
     started: list[EmbeddedServer] = []
 
-    def start(folder: Path | None = None, port: int | None = 0) -> EmbeddedServer:
+    def start(folder: Path | None = None, port: int | None = 0, extra: str = "") -> EmbeddedServer:
         folder = folder or tmp_path_factory.mktemp("server")
-        server = EmbeddedServer(folder, port, binary=server_binary, dies_with_parent=True)
+        server = EmbeddedServer(folder, port, binary=server_binary, dies_with_parent=True, extra=extra)
         started.append(server)
         return server.start()
 
@@ -114,9 +116,22 @@ def server(start_server: StartServer) -> EmbeddedServer:
 
 
 @pytest.fixture(scope="session")
-def server_url(server: EmbeddedServer) -> str:
-    """The address of the server that tests share."""
+def server_url(request: pytest.FixtureRequest, server_kind: str) -> str:
+    """The address of the server, or of the cluster, that tests share."""
+    shared = "cluster" if server_kind == "cluster" else "server"
+    return str(request.getfixturevalue(shared).url)
+
+
+@pytest.fixture(scope="session")
+def broker_url(server: EmbeddedServer) -> str:
+    """Where the messages go: the registry's server, unless that is a cluster."""
     return server.url
+
+
+@pytest.fixture(scope="session")
+def cluster(start_server: StartServer) -> Cluster:
+    """A cluster of three that tests share."""
+    return Cluster(start_server)
 
 
 @pytest.fixture

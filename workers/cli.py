@@ -15,7 +15,7 @@ from rich.table import Table
 import executions
 from executions.errors import ExecutionsError
 from executions.execution import Execution
-from executions.registry.connection import mask_password, normalize_url
+from executions.registry.address import mask_password, normalize_url
 from executions.settings import DEFAULT_URL, Settings
 from workers import samples
 from workers.local.parts import DEFAULT_APP, Wish

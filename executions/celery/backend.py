@@ -7,14 +7,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import re
 from typing import Any
 
 from celery import states
-from celery.backends.redis import RedisBackend, ResultConsumer
+from celery.backends.redis import RedisBackend
 from celery.exceptions import (
     NotRegistered,
     Reject,
@@ -28,6 +27,7 @@ from kombu.exceptions import EncodeError
 
 from executions import codec
 from executions.celery import endings, reuse
+from executions.celery.consumer import RecordConsumer
 from executions.celery.failure import describe
 from executions.celery.followers import fail_followers, record_body, release_chain, upstream_ending
 from executions.celery.patience import patiently
@@ -36,7 +36,7 @@ from executions.celery.site import Site, site_of
 from executions.dispatch import HEADER
 from executions.errors import NotSerializable, PayloadMissing, Reset, TimedOut
 from executions.registry import keys
-from executions.registry.connection import normalize_url, translated
+from executions.registry.connection import SOCKET_TIMEOUT_S, translated
 from executions.registry.transitions import Ending, Found, Missing, Submission
 from executions.states import Reason, Status
 from executions.telemetry import log
@@ -224,37 +224,6 @@ def attempt_of(request: Any) -> int | None:
     return mark.get("attempt")
 
 
-class RecordConsumer(ResultConsumer):
-    """Waits on the record's own channel."""
-
-    def cancel_for(self, task_id: str) -> None:
-        """Leave a channel. What was never listened to, or is not any more, needs no connection to be left.
-
-        Celery would open one for each result that is let go of, whenever the garbage is collected.
-        """
-        key = self._get_key_for_task(task_id)
-        if key in self.subscribed_to and getattr(self._pubsub, "connection", None) is not None:
-            super().cancel_for(task_id)
-        else:
-            self.subscribed_to.discard(key)
-
-    def _reconnect_pubsub(self) -> None:
-        # Celery before 5.5 had no lock here, and no list of what to unsubscribe.
-        pending: set[Any] = getattr(self, "_pending_unsubscribe", set())
-        with self._locked() if hasattr(self, "_locked") else contextlib.nullcontext():
-            self._pubsub = None
-            self.backend.client.connection_pool.reset()
-            for key in list(self.subscribed_to):
-                meta = self.backend.meta_of_channel(key)
-                if meta["status"] in states.READY_STATES:
-                    self.on_state_change(meta, None)
-            self._pubsub = self.backend.client.pubsub(ignore_subscribe_messages=True)
-            self.subscribed_to -= pending
-            pending.clear()
-            if self.subscribed_to:
-                self._pubsub.subscribe(*self.subscribed_to)
-
-
 class RegistryBackend(Recording, RedisBackend):
     """The result backend of an installed app that has configured none."""
 
@@ -268,6 +237,13 @@ class RegistryBackend(Recording, RedisBackend):
         self.group_keyprefix = keys.celery_group(namespace)
         self.chord_keyprefix = keys.celery_chord(namespace)
         super().__init__(app=app, url=_backend_url(site), **options)
+
+    def _create_client(self, **params: Any) -> Any:
+        space = self.site.space
+        if space.address.kind == "server":
+            return super()._create_client(**params)
+        # Celery knows neither of a cluster nor of our Sentinels' URL.
+        return space.own_client(socket_timeout_s=SOCKET_TIMEOUT_S)
 
     def get_key_for_task(self, task_id: Any, key: Any = "") -> bytes:
         space = self.site.space
@@ -373,7 +349,10 @@ def recorded(kind: type) -> type:
 
 def _backend_url(site: Site) -> str:
     """Write the registry's URL as Celery's backend reads it, which has words of its own for a socket."""
-    url = normalize_url(site.settings.url)
+    address = site.space.address
+    if address.kind != "server":
+        return "redis://"  # Not connected to: the client is made by `_create_client`.
+    url = address.url
     if not url.startswith("unix://"):
         return url
     return re.sub(r"([?&])db=", r"\1virtual_host=", url.replace("unix://", "socket://", 1))

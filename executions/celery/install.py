@@ -15,7 +15,7 @@ from executions.celery.publish import MACHINERY, RecordingAMQP, fresh_id
 from executions.celery.site import Site, site_of
 from executions.celery.task import adopt_all
 from executions.client import Client
-from executions.dispatch import accept_valkey_urls, plain_broker_url
+from executions.dispatch import accept_valkey_urls, plain_broker_url, use_broker
 from executions.ids import new_id
 
 #: The worker's part, by name: a client process never imports it.
@@ -77,7 +77,9 @@ def _send_task(
 
 
 def _known_broker(app: Celery, **_: Any) -> None:
-    """Write a Valkey broker as the Redis URL that Flower and kombu's helpers look for."""
+    """Write a broker of one of our schemes as the URL that Flower and kombu's helpers look for."""
     url = app.conf.broker_url
-    if isinstance(url, str):
+    if isinstance(url, str) and "+sentinel" in url.partition("://")[0]:
+        use_broker(app, url)
+    elif isinstance(url, str):
         app.conf.broker_url = plain_broker_url(url)

@@ -27,12 +27,9 @@ from executions.policy import (
     Policy,
     parse_policy,
 )
-from executions.registry.connection import same_server
+from executions.registry.address import registry_at, same_server
 from executions.settings import Settings
 from executions.slots import Slots
-
-#: Schemes of brokers that can hold the registry as well.
-_REDIS_SCHEMES = ("redis", "rediss", "valkey", "valkeys", "redis+socket", "unix")
 
 #: Options of a function besides its policy.
 FUNCTION_OPTIONS = FIELD_NAMES | {"tags", "pipeline", "stage", "redact", "service"}
@@ -80,8 +77,9 @@ class Site(Parts):
         if self.registry_url or os_has_url():
             return found
         broker = str(self.app.conf.broker_url or "")
-        if broker.split("://")[0] in _REDIS_SCHEMES:
-            return Settings.from_env(url=broker)
+        url = registry_at(broker, self.app.conf.broker_transport_options or {})
+        if url:
+            return Settings.from_env(url=url)
         if broker:
             raise InvalidSetting(
                 "the broker is not Redis, so the registry needs a URL of its own: "

@@ -8,7 +8,8 @@ from enum import StrEnum
 
 from executions.errors import ExecutionsError, Unavailable
 from executions.parts import Parts
-from executions.registry.connection import OLDEST_SERVER, mask_password
+from executions.registry.address import mask_password
+from executions.registry.connection import OLDEST_SERVER
 from executions.registry.health import LEFTOVER_S, Leftovers, ServerHealth, read_leftovers, read_server
 from executions.registry.records import FORMAT
 from executions.registry.workers import WorkerInfo

@@ -60,7 +60,7 @@ class Submitter:
     ) -> Execution:
         submission, envelope = self._prepare(name, known, args, kwargs, given)
         outcome = self._parts.transitions.submit(submission)
-        if not isinstance(outcome, Found):
+        if is_ours(outcome, given):
             self._parts.dispatcher.publish(envelope)
         return self._picture(submission, outcome)
 
@@ -78,9 +78,7 @@ class Submitter:
             prepared = [self._prepare(name, known, args, kwargs, options) for args, kwargs in arguments]
             outcomes = self._parts.transitions.submit_many([submission for submission, _ in prepared])
             new = [
-                envelope
-                for (_, envelope), outcome in zip(prepared, outcomes, strict=True)
-                if not isinstance(outcome, Found)
+                envelope for (_, envelope), outcome in zip(prepared, outcomes, strict=True) if is_ours(outcome, options)
             ]
             self._parts.dispatcher.publish_many(new)
             done += [
@@ -159,6 +157,14 @@ class Submitter:
         merged = declared | {name: value for name, value in given.items() if value is not None}
         merged["queue"] = merged.get("queue") or self._parts.queue_of(function) or DEFAULT_QUEUE
         return merged
+
+
+def is_ours(outcome: Accepted | Found, given: Mapping[str, Any]) -> bool:
+    """Tell whether this very call made the row, so that its message is to be sent.
+
+    An id that was made for the call cannot be anybody else's: it is found where the first reply got lost.
+    """
+    return isinstance(outcome, Accepted) or not (given.get("name") or given.get("id"))
 
 
 def function_name(function: Any) -> str:

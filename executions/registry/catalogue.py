@@ -62,21 +62,21 @@ class Catalogue:
     @translated
     def read(self, name: str) -> Function | None:
         """Read one function from the server; `None` where nobody told of it."""
+        seconds, _ = self._space.client.time()
         pipeline = self._space.client.pipeline(transaction=False)
-        pipeline.time()
         pipeline.hget(self._places[0], name)
         pipeline.zscore(self._places[1], name)
-        (seconds, _), text, told_us = pipeline.execute()
+        text, told_us = pipeline.execute()
         return _function(name, text, told_us, seconds)
 
     @translated
     def all(self) -> list[Function]:
         """Give all functions by name, at most `MOST`."""
+        seconds, _ = self._space.client.time()
         pipeline = self._space.client.pipeline(transaction=False)
-        pipeline.time()
         pipeline.hgetall(self._places[0])
         pipeline.zrange(self._places[1], 0, MOST - 1, withscores=True)
-        (seconds, _), texts, told = pipeline.execute()
+        texts, told = pipeline.execute()
         found = [_function(name.decode(), texts.get(name), told_us, seconds) for name, told_us in sorted(told)]
         return [one for one in found if one is not None]
 

@@ -32,7 +32,7 @@ script can touch them together. `ns` is the namespace, `ex` unless set otherwise
 | `ns:{0}:told`           | zset   | name of a function by the time that a worker last told of it (us) | days, capped | workers | clients |
 | `ns:{0}:leader`          | string | term of the worker that does upkeep                | one lease | leader | leader |
 | `ns:commands`            | channel| commands for all workers                           |  -   | clients | workers |
-| `ns:group:<id>...`       | string | Celery's own keys for groups and chords            | Celery's | backend | backend |
+| `ns:{0}:group:<id>...`   | string | Celery's own keys for groups and chords            | Celery's | backend | backend |
 """
 
 from __future__ import annotations
@@ -195,8 +195,8 @@ def commands(namespace: str) -> str:
 
 
 def celery_group(namespace: str) -> str:
-    return f"{namespace}:group:"
+    return f"{namespace}:{{0}}:group:"
 
 
 def celery_chord(namespace: str) -> str:
-    return f"{namespace}:chord:"
+    return f"{namespace}:{{0}}:chord:"

@@ -37,7 +37,7 @@ class Script:
     ) -> tuple[Any, Any]:
         """Run the script and then another command, in this order and in one round trip; give both replies."""
         pipeline = client.pipeline(transaction=False)
-        pipeline.evalsha(self.sha, len(keys), *keys, *args)
+        self.queue(pipeline, keys, args)
         then(pipeline)
         first, second = pipeline.execute(raise_on_error=False)
         if isinstance(first, NoScriptError):
@@ -49,7 +49,8 @@ class Script:
 
     def queue(self, pipeline: Any, keys: tuple[str, ...], args: tuple[Any, ...]) -> None:
         """Add the script to a pipeline; the caller makes sure that the server knows it (`ensure`)."""
-        pipeline.evalsha(self.sha, len(keys), *keys, *args)
+        # By its general method: the one of this name is closed on a cluster, where all keys of ours share a slot.
+        pipeline.execute_command("EVALSHA", self.sha, len(keys), *keys, *args)
 
     def ensure(self, client: RedisClient) -> None:
         """Make the server know the script."""

@@ -293,12 +293,12 @@ class Services:
         held: Any = client.zrange(key, 0, BATCH - 1, withscores=True)
         if not held:
             return 0
+        seconds, micros = client.time()
         pipeline = client.pipeline(transaction=False)
-        pipeline.time()
         for ticket, _ in held:
             execution_id = ticket.decode().rpartition("/")[0]
             pipeline.hmget(self._space.keys(execution_id).record(execution_id), "st", "at")
-        (seconds, micros), *records = pipeline.execute()
+        records = pipeline.execute()
         unstarted_us = (seconds - UNSTARTED_S) * 1_000_000 + micros
         stale: list[Any] = []
         for (ticket, since_us), (status, number) in zip(held, records, strict=True):

@@ -10,12 +10,12 @@ from redis.exceptions import RedisError
 from executions.errors import Conflict, Unsupported
 from executions.ids import shard_of
 from executions.registry import keys as names
+from executions.registry.address import parse
 from executions.registry.connection import (
     OLDEST_SERVER,
     RedisClient,
     client_for,
     make_client,
-    normalize_url,
     translate,
 )
 from executions.registry.keys import ShardKeys, shard_keys
@@ -32,17 +32,18 @@ class Space:
     _identity: str = field(default="", init=False)
 
     def __post_init__(self) -> None:
-        self.url = normalize_url(self.settings.url)
+        self.address = parse(self.settings.url)
+        self.url = self.address.url
         self.namespace = self.settings.namespace
 
     @property
     def client(self) -> RedisClient:
         """This process's client."""
-        return client_for(self.url)
+        return client_for(self.url, self.settings.patience_s)
 
     def own_client(self, *, socket_timeout_s: float | None) -> RedisClient:
         """Make a client with connections of its own, for reads that block."""
-        return make_client(self.url, socket_timeout_s=socket_timeout_s)
+        return make_client(self.url, socket_timeout_s=socket_timeout_s, patience_s=self.settings.patience_s)
 
     @property
     def shards(self) -> int:
@@ -77,8 +78,9 @@ class Space:
             pipeline.hsetnx(name, "shards", self.settings.shards)
             pipeline.hsetnx(name, "identity", secrets.token_hex(8))
             pipeline.hmget(name, "format", "shards", "identity")
-            pipeline.info("server")
-            *_, (written, shards, identity), info = pipeline.execute()
+            *_, (written, shards, identity) = pipeline.execute()
+            # Apart from the others: a cluster answers it for a node, not for a key.
+            info = self.client.info("server")
         except RedisError as error:
             raise translate(error) from error
         version = tuple(int(part) for part in str(info["redis_version"]).split(".")[:2])

@@ -61,13 +61,13 @@ class Workers:
     def beat(self, worker: str, term: str, facts: dict[str, Any]) -> tuple[bool, list[StopCommand]]:
         """Renew the lease; tell whether the term still stands, and bring what must be stopped."""
         client, namespace = self._space.client, self._space.namespace
+        seconds, micros = client.time()
         pipeline = client.pipeline(transaction=False)
-        pipeline.time()
         pipeline.zscore(keys.workers(namespace), term)
         pipeline.exists(keys.worker(namespace, term))
         for shard in self._space.all_keys():
             pipeline.hscan(shard.stops, count=STOPS_PER_BEAT)
-        (seconds, micros), score, known, *stops = pipeline.execute()
+        score, known, *stops = pipeline.execute()
         if score is None and known:
             return False, []
         now = seconds + micros / 1_000_000

@@ -138,3 +138,17 @@ def test_the_scripts_and_python_agree_on_the_format() -> None:
     assert int(numbers["FORMAT"]) == records.FORMAT
     assert int(chunk) == indexes.CHUNK
     assert int(id_chunk) == rows.ID_CHUNK
+
+
+def test_a_pipeline_holds_only_what_belongs_to_a_key() -> None:
+    """What a server answers for itself has no slot: a cluster's pipeline refuses it."""
+    found = [
+        f"{name_of(path)}:{node.lineno}: {node.func.attr}"
+        for path in python_files()
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in {"time", "info", "publish", "evalsha", "script_load"}
+        and "pipeline" in ast.unparse(node.func.value)
+    ]
+    assert found == []

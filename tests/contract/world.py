@@ -42,8 +42,8 @@ Raw = dict[str, str]
 class World:
     """One registry, and the ids that the test has given to it."""
 
-    def __init__(self, url: str, namespace: str, shards: int) -> None:
-        self.settings = Settings(url=url, namespace=namespace, shards=shards, principal="ann@desk")
+    def __init__(self, url: str, namespace: str, shards: int, broker: str = "") -> None:
+        self.settings = Settings(url=url, broker=broker, namespace=namespace, shards=shards, principal="ann@desk")
         self.parts = Parts(self.settings)
         self.space = self.parts.space
         self.transitions = self.parts.transitions

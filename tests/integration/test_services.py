@@ -31,9 +31,10 @@ class Trainer(ServiceRunner):
 
 
 @pytest.fixture(params=[1, 16], ids=["one shard", "16 shards"])
-def client(server_url: str, namespace: str, request: pytest.FixtureRequest) -> Iterator[Client]:
+def client(server_url: str, broker_url: str, namespace: str, request: pytest.FixtureRequest) -> Iterator[Client]:
     """A program with a registry of its own; nobody consumes its queues."""
-    made = executions.connect(server_url, namespace=namespace, principal="alice", shards=request.param)
+    given = {"broker": broker_url, "namespace": namespace, "principal": "alice", "shards": request.param}
+    made = executions.connect(server_url, **given)
     assert made._parts.space.shards == request.param
     yield made
     made.close()
@@ -42,7 +43,8 @@ def client(server_url: str, namespace: str, request: pytest.FixtureRequest) -> I
 @pytest.fixture
 def second(client: Client) -> Client:
     """Another program, of another person, on the same registry."""
-    return executions.connect(client.settings.url, namespace=client.settings.namespace, principal="bob")
+    settings = client.settings
+    return executions.connect(settings.url, broker=settings.broker, namespace=settings.namespace, principal="bob")
 
 
 @pytest.fixture
@@ -57,7 +59,13 @@ def registry_of(client: Client) -> Services:
 
 def waiting(client: Client, queue: str) -> int:
     """Count the messages in a queue."""
-    return int(client._parts.space.client.llen(queue))  # type: ignore[arg-type]
+    return client._parts.dispatcher.depth(queue)
+
+
+def lose_messages(client: Client, queue: str) -> None:
+    """Empty a queue, as a broker does that loses its messages."""
+    with client._parts.dispatcher.app.connection_for_write() as connection:
+        connection.default_channel.queue_purge(queue)
 
 
 def in_outbox(client: Client, execution: Execution) -> bool:
@@ -276,7 +284,7 @@ def test_the_limit_is_exact_under_twenty_threads(client: Client) -> None:
 def test_who_leaves_sends_on_the_one_that_waited_longest(client: Client, queue: str) -> None:
     service = client.services.deploy(Trainer, name="trainer", concurrency=2, queue=queue)
     runs = [service.execute("train") for _ in range(5)]
-    client._parts.space.client.delete(queue)
+    lose_messages(client, queue)
     permits = [start(client, one) for one in runs]
 
     assert [permit.granted for permit in permits] == [True, True, False, False, False]
@@ -336,7 +344,7 @@ def test_a_higher_limit_sends_on_as_many_as_fit(client: Client, queue: str) -> N
     runs = [service.execute("train") for _ in range(8)]
     for one in runs:
         start(client, one)
-    client._parts.space.client.delete(queue)
+    lose_messages(client, queue)
     service.concurrency = 6
     service.update()
     assert waiting(client, queue) == 4
@@ -350,7 +358,7 @@ def test_a_higher_limit_sends_on_as_many_as_fit(client: Client, queue: str) -> N
 def test_a_paused_service_holds_what_comes_and_lets_it_go_in_order(client: Client, queue: str) -> None:
     service = client.services.deploy(Trainer, name="trainer", queue=queue).pause()
     runs = [service.execute("train") for _ in range(5)]
-    client._parts.space.client.delete(queue)
+    lose_messages(client, queue)
 
     assert service.paused
     assert service.version == 1
@@ -358,9 +366,10 @@ def test_a_paused_service_holds_what_comes_and_lets_it_go_in_order(client: Clien
     now = runs[0].refresh()
     assert (now.status, now.reason, now.message) == ("pending", "waiting", "service 'trainer' is paused by alice")
     assert not service.resume().paused
-    sent = client._parts.space.client.lrange(queue, 0, -1)
+    with client._parts.dispatcher.app.connection_for_read() as connection:
+        sent = connection.default_channel.client.lrange(queue, 0, -1)
     # The broker's list is read from its end.
-    assert [one.id.encode() in message for one, message in zip(runs, reversed(sent), strict=True)] == [True] * 5  # type: ignore[arg-type]
+    assert [one.id.encode() in message for one, message in zip(runs, reversed(sent), strict=True)] == [True] * 5
     assert all(start(client, one).granted for one in runs)
     assert [entry["reason"] for entry in runs[0].refresh().status_log] == ["queued", "waiting", "queued", "started"]
 
@@ -374,7 +383,7 @@ def test_what_is_terminated_while_it_waits_never_runs(client: Client, queue: str
 
     assert (ended.status, ended.reason) == ("terminated", "cancelled")
     assert registry_of(client).parked("trainer") == []
-    client._parts.space.client.delete(queue)
+    lose_messages(client, queue)
     service.resume()
     assert waiting(client, queue) == 0
     refused = client._parts.transitions.start(execution.id, 1, worker="w", pid=1, pool="prefork")
@@ -386,7 +395,7 @@ def test_resuming_a_limited_service_sends_on_only_what_fits(client: Client, queu
     runs = [service.execute("train") for _ in range(5)]
     for one in runs:
         start(client, one)
-    client._parts.space.client.delete(queue)
+    lose_messages(client, queue)
     service.resume()
     assert waiting(client, queue) == 2
 
@@ -413,7 +422,7 @@ def test_the_waker_takes_back_the_slots_of_the_dead_and_sends_on(client: Client,
     dead, parked = service.execute("train"), service.execute("train")
     start(client, dead)
     assert not start(client, parked).granted
-    client._parts.space.client.delete(queue)
+    lose_messages(client, queue)
     dead_worker(client, dead)
 
     report = Waker(client._parts).run_once(0.0)
@@ -465,7 +474,7 @@ def test_a_releaser_that_dies_before_it_sends_on_is_replaced_by_the_waker(client
     first, parked = service.execute("train"), service.execute("train")
     permit = start(client, first)
     start(client, parked)
-    client._parts.space.client.delete(queue)
+    lose_messages(client, queue)
     finish(client, first)
     assert registry_of(client).leave("trainer", permit.ticket) == [parked.id]  # and dies here
 
@@ -492,7 +501,7 @@ def test_one_that_ended_while_it_waited_gives_its_turn_to_the_next(client: Clien
     permit = start(client, runs[0])
     for one in runs[1:]:
         start(client, one)
-    client._parts.space.client.delete(queue)
+    lose_messages(client, queue)
     # Whoever terminated it died before it was unparked.
     client._parts.transitions.settle(runs[1].id, Ending(status=Status.TERMINATED, reason=Reason.CANCELLED))
     parking.release(client._parts, "trainer", permit.ticket)
@@ -590,11 +599,13 @@ def test_a_client_without_an_app_says_that_it_could_not_deploy(start_server: Any
 
 
 @pytest.fixture
-def installed(server_url: str, namespace: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Celery, Client]]:
+def installed(
+    server_url: str, broker_url: str, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[Celery, Client]]:
     """An app of the test's own."""
     monkeypatch.setenv("EXECUTIONS_NAMESPACE", namespace)
-    app = Celery(f"app-{namespace}", broker=server_url, set_as_current=False)
-    client = executions.install(app)
+    app = Celery(f"app-{namespace}", broker=broker_url, set_as_current=False)
+    client = executions.install(app, registry=server_url)
     yield app, client
     client.close()
     app.close()

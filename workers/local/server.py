@@ -123,7 +123,8 @@ class EmbeddedServer:
     """A Valkey server with its data in a folder; `start()` finds the data, and the server if it still runs.
 
     `port=None` takes the usual port if it is free and any free one otherwise, `port=0` any free one, and
-    another number exactly that one. `dies_with_parent` leaves no server behind when a test run is killed.
+    another number exactly that one. `dies_with_parent` leaves no server behind when a test run is killed;
+    `extra` is added to the settings, for a server that is part of something larger.
     """
 
     def __init__(
@@ -133,6 +134,7 @@ class EmbeddedServer:
         *,
         binary: Path | None = None,
         dies_with_parent: bool = False,
+        extra: str = "",
     ) -> None:
         self.folder = Path(folder).resolve()
         self.wanted_port = port
@@ -141,6 +143,7 @@ class EmbeddedServer:
         self.was_running = False
         self._binary = binary
         self._dies_with_parent = dies_with_parent
+        self._extra = extra
         self._child: Child | None = None
 
     def __enter__(self) -> EmbeddedServer:
@@ -239,7 +242,7 @@ class EmbeddedServer:
         for log in (self._log, output):
             processes.rotate(log)
         settings = self.folder / "valkey.conf"
-        settings.write_text(SETTINGS.format(host=HOST, port=self.port))
+        settings.write_text(SETTINGS.format(host=HOST, port=self.port) + self._extra)
         binary = self._binary or find_binary()
         return processes.start(
             [str(binary), str(settings)],

@@ -6,7 +6,7 @@ import pytest
 
 from executions.dispatch import plain_broker_url
 from executions.errors import InvalidSetting
-from executions.registry.connection import normalize_url, same_server
+from executions.registry.address import broker_at, mask_password, normalize_url, parse, registry_at, same_server
 
 
 @pytest.mark.parametrize(
@@ -47,3 +47,44 @@ def test_a_tls_url_needs_no_more_for_celery_than_for_the_driver(url: str) -> Non
     assert normalize_url(url).endswith("ssl_cert_reqs=required")
     assert plain_broker_url(url) == normalize_url(url)
     assert same_server(url, plain_broker_url(url))
+
+
+def test_a_url_of_sentinels_names_them_and_the_primary() -> None:
+    found = parse("valkeys+sentinel://ann:s%40cret@one,two:27000/main/3?sentinel_password=watch")
+    assert (found.kind, found.tls, found.name, found.database) == ("sentinel", True, "main", 3)
+    assert found.hosts == (("one", 26379), ("two", 27000))
+    assert (found.username, found.password, found.sentinel_password) == ("ann", "s@cret", "watch")
+
+
+def test_a_url_of_a_cluster_names_some_of_its_nodes() -> None:
+    found = parse("cluster://:s3cret@one:7000,[::1]")
+    assert (found.kind, found.hosts, found.password) == ("cluster", (("one", 7000), ("::1", 6379)), "s3cret")
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("sentinel://one:26379", "name the primary"),
+        ("redis+sentinel://one/main/x", "invalid literal"),
+        ("redis+cluster://one:7000/3", "no database but 0"),
+        ("redis+cluster://one:7000,", "a host is missing"),
+    ],
+)
+def test_a_url_of_several_hosts_that_cannot_be_one_is_refused(url: str, why: str) -> None:
+    with pytest.raises(InvalidSetting, match=why):
+        parse(url)
+
+
+def test_sentinels_are_named_to_kombu_in_its_own_words_and_back() -> None:
+    ours = "redis+sentinel://:pw@one:26379,two:26380/main/2"
+    broker, options = broker_at(ours)
+    assert broker == "sentinel://:pw@one:26379/2;sentinel://:pw@two:26380/2"
+    assert options == {"master_name": "main"}
+    assert registry_at(broker, options) == ours
+    assert registry_at(broker, {}) is None, "without the primary's name nobody can be asked"
+
+
+def test_no_password_is_shown() -> None:
+    url = "redis+sentinel://ann:s3cret@one,two/main?sentinel_password=watch"
+    assert "s3cret" not in mask_password(url)
+    assert "watch" not in mask_password(url)
