@@ -62,9 +62,9 @@ class Settings:
     def __post_init__(self) -> None:
         if not 1 <= self.shards <= MAX_SHARDS:
             raise InvalidSetting(f"{PREFIX}SHARDS must be between 1 and {MAX_SHARDS}, not {self.shards}")
-        if self.lease_s < 2 * self.beat_s:
+        if self.lease_s < 3 * self.beat_s:
             raise InvalidSetting(
-                f"{PREFIX}LEASE_S ({self.lease_s}) must be at least twice {PREFIX}BEAT_S ({self.beat_s}), "
+                f"{PREFIX}LEASE_S ({self.lease_s}) must be at least three times {PREFIX}BEAT_S ({self.beat_s}), "
                 "or one late beat loses a healthy worker"
             )
         if self.grace_s < self.soft_after_s:
@@ -86,6 +86,11 @@ class Settings:
             if not given
             else replace(cls(**found), **{name: value for name, value in given.items() if value is not None})
         )
+
+    @property
+    def gap_s(self) -> float:
+        """Seconds between two replies of the server up to which it counts as having been there all the time."""
+        return max(2 * self.beat_s, self.lease_s / 2)
 
     @property
     def broker_url(self) -> str:

@@ -424,6 +424,15 @@ def hold(path: str) -> str:
     return "released"
 
 
+@app.task(on_reset="rerun", max_attempts=5)
+def held(path: str, go_on: str) -> int:
+    """Leave a mark, wait for the test, leave another."""
+    touch(path)
+    wait_for(go_on)
+    touch(f"{path}.end")
+    return os.getpid()
+
+
 @app.task
 def checking(seconds: float = 60.0, path: str = "") -> str:
     if path:
