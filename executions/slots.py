@@ -137,9 +137,11 @@ class Slots:
         self.cells[at + DEADLINE] = deadline_ns
         self.cells[at + SOFT_DEADLINE] = soft_deadline_ns
 
-    def leave(self, index: int) -> None:
-        """Say that nobody runs in a slot any more."""
+    def leave(self, index: int, token: int = 0) -> None:
+        """Say that nobody runs in a slot any more; with a token, only where it is still that one."""
         at = index * WIDTH
+        if token and self.cells[at + TOKEN] != token:
+            return
         self.cells[at + TOKEN] = 0
         self.cells[at + DEADLINE] = 0
         self.cells[at + SOFT_DEADLINE] = 0

@@ -16,7 +16,7 @@ from executions.celery.policies import policy_of
 from executions.celery.site import Site
 from executions.dispatch import HEADER
 from executions.errors import ExecutionsError, Reset, TimedOut
-from executions.policy import DEFAULT_CRASH_CAP, Retry, after_reset
+from executions.policy import DEFAULT_CRASH_CAP, Retry, after_reset, poisoned
 from executions.registry.transitions import Opened, Poison, StopFirst
 from executions.slots import Stop
 from executions.states import Reason
@@ -129,16 +129,18 @@ def loss_of(site: Site, request: Any) -> Exception:
 
 def _worker_lost(request: Any) -> WorkerLostError:
     """Say how the child ended, and how many did before it where that is why there is no further attempt."""
-    text, code = "the worker process that ran it is gone", request.exit_code
+    text = how_it_ended(request.exit_code, request.out_of_memory)
+    error = WorkerLostError(poisoned(text, request.losses) if request.losses else text)
+    error.exit_code = request.exit_code
+    return error
+
+
+def how_it_ended(code: int | None, out_of_memory: bool) -> str:
+    """Say how a child ended, as far as it is known."""
+    text = "the worker process that ran it is gone"
     if code is not None:
         text += f": exit code {code}" if code >= 0 else f": killed by {_signal_name(-code)}"
-    if request.out_of_memory and code == -signal.SIGKILL:
-        text += ", memory had run out"
-    if request.losses:
-        text += f"; {request.losses} attempts ended like this, so it is not tried again"
-    error = WorkerLostError(text)
-    error.exit_code = code
-    return error
+    return f"{text}, memory had run out" if out_of_memory and code == -signal.SIGKILL else text
 
 
 def _signal_name(number: int) -> str:

@@ -10,7 +10,7 @@ from executions.clock import SYSTEM_CLOCK
 from executions.errors import NotFound
 from executions.execution import ErrorInfo, Execution
 from executions.parts import Parts
-from executions.policy import Retry, after_reset, read_reset
+from executions.policy import Retry, after_reset, poisoned, read_reset
 from executions.registry.queries import Queries
 from executions.registry.records import encode_error
 from executions.registry.transitions import Ended, Ending, Opened, Poison, StopFirst
@@ -82,28 +82,34 @@ def owner_of(execution: Execution) -> str:
     return f"{execution.worker}#{incarnation}" if incarnation else ""
 
 
-def rescue(parts: Parts, execution: Execution, message: str) -> bool:
+def rescue_child(parts: Parts, term: str, pid: int, message: str, exit_code: int | None) -> None:
+    """Close what a child process of a worker ran, where nothing else is known of it than the child."""
+    queries = Queries(parts.space, lambda execution: execution)
+    query = f'status:running AND worker:"{parse_term(term)[0]}"'
+    # What a worker runs fits into one page: as many as it has slots.
+    for one in queries.page(query, limit=FREED_AT_ONCE):
+        execution = running(queries, one.id) if one.pid == pid else None
+        if execution is not None and owner_of(execution) == term:
+            rescue(parts, execution, message, exit_code)
+
+
+def rescue(parts: Parts, execution: Execution, message: str, exit_code: int | None = None) -> bool:
     """Close the attempt that is seen running here, and no later one; tell whether it was closed."""
     transitions, attempt = parts.transitions, execution.attempt
     outcome: Any = None
     if not execution.to_terminate and isinstance(after_reset(_policy(execution), attempt), Retry):
-        outcome = transitions.lose(execution.id, attempt, message=message, ended=("er", _error(message)))
+        outcome = transitions.lose(execution.id, attempt, message=message, ended=("er", _error(message, exit_code)))
     if isinstance(outcome, Opened):
         parts.dispatcher.republish(parts.space, execution.id)
     elif outcome is None or isinstance(outcome, StopFirst | Poison):
         stopped = execution.to_terminate or isinstance(outcome, StopFirst)
         if isinstance(outcome, Poison):
-            message = poison_message(message, outcome)
-        outcome = transitions.finish(execution.id, attempt, _ending(message, stopped=stopped))
+            message = poisoned(message, outcome.losses)
+        outcome = transitions.finish(execution.id, attempt, _ending(message, exit_code, stopped=stopped))
     is_closed = isinstance(outcome, Opened | Ended)
     if is_closed:
         log(logger, "execution.rescued", id=execution.id, attempt=attempt, why=message)
     return is_closed
-
-
-def poison_message(message: str, poison: Poison) -> str:
-    """Say why there is no further attempt."""
-    return f"{message}; {poison.losses} attempts ended like this, so it is not tried again"
 
 
 def _policy(execution: Execution) -> Any:
@@ -111,9 +117,9 @@ def _policy(execution: Execution) -> Any:
     return read_reset(raw.get("rp", ""), json.loads(raw["op"]) if raw.get("op") else {})
 
 
-def _ending(message: str, *, stopped: bool) -> Ending:
+def _ending(message: str, exit_code: int | None, *, stopped: bool) -> Ending:
     """Its end: terminated where somebody had asked for that, failed otherwise."""
-    error = _error(message)
+    error = _error(message, exit_code)
     if stopped:
         return Ending(
             status=Status.TERMINATED, reason=Reason.REQUESTED, message=message, result=error, fields=("er", error)
@@ -121,6 +127,8 @@ def _ending(message: str, *, stopped: bool) -> Ending:
     return Ending(status=Status.FAILED, reason=Reason.WORKER_LOST, message=message, result=error, fields=("er", error))
 
 
-def _error(message: str) -> str:
-    info = ErrorInfo(type="WorkerLostError", message=message, kind="system", fingerprint="worker-lost")
+def _error(message: str, exit_code: int | None) -> str:
+    info = ErrorInfo(
+        type="WorkerLostError", message=message, kind="system", fingerprint="worker-lost", exit_code=exit_code
+    )
     return encode_error(info, "WorkerLostError", "billiard.exceptions", [message])

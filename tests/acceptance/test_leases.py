@@ -122,7 +122,7 @@ def test_what_kills_each_child_is_given_up_as_poison(prefork: Fleet) -> None:
     done = one.wait(timeout=60)
     # I expect three attempts, each told apart from an error of the function's own, and a cause
     assert (done.status, done.reason, done.attempts, lines(path)) == ("failed", "worker-lost", 3, 3)
-    assert "3 attempts ended like this" in done.error.message
+    assert "3 attempts ended with a lost worker" in done.error.message
     assert [(a.error.kind, a.error.exit_code) for a in done.attempts_log] == [("system", -9)] * 3
     # If somebody wants it all the same, I expect the count to begin anew
     again = done.rerun().wait(timeout=60)
