@@ -48,7 +48,7 @@ class Settings:
     payload_max: int = 512 * 1024 * 1024
     #: Who acts, where nobody is named.
     principal: str = field(default_factory=_principal)
-    #: How often a worker beats, and how long after its last beat it counts as lost.
+    #: How often a worker beats, and how long after its last beat it counts as lost: at least three beats.
     beat_s: float = 2.0
     lease_s: float = 10.0
     #: Seconds from a stop request, or a deadline, to the exception in the running code, and to the kill.
