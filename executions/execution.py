@@ -26,6 +26,8 @@ class ErrorInfo:
     fingerprint: str | None = None
     #: `user` for the function's own errors, `system` for a lost worker.
     kind: str = "user"
+    #: How the process ended that ran it, where that is known: its exit code, or a signal as a negative number.
+    exit_code: int | None = None
 
 
 @dataclass(frozen=True)

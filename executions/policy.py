@@ -180,6 +180,11 @@ def after_reset(policy: Policy, attempt: int) -> Retry | GiveUp:
     return Retry(0.0)
 
 
+def poisoned(message: str, losses: int) -> str:
+    """Say why there is no attempt after the one that ended like this."""
+    return f"{message}; {losses} attempts ended with a lost worker, so it is not tried again"
+
+
 def write_reset(policy: Policy) -> str:
     """Write what a reset means under a policy, for whoever finds the execution without its code; empty for `failed`."""
     return f"rerun/{policy.max_attempts or ''}" if policy.on_reset == "rerun" else ""

@@ -50,7 +50,7 @@ class Settings:
     principal: str = field(default_factory=_principal)
     #: How long a call tries to reach a server that is away before it fails.
     patience_s: float = 5.0
-    #: How often a worker beats, and how long after its last beat it counts as lost.
+    #: How often a worker beats, and how long after its last beat it counts as lost: at least three beats.
     beat_s: float = 2.0
     lease_s: float = 10.0
     #: Seconds from a stop request, or a deadline, to the exception in the running code, and to the kill.
@@ -64,9 +64,9 @@ class Settings:
     def __post_init__(self) -> None:
         if not 1 <= self.shards <= MAX_SHARDS:
             raise InvalidSetting(f"{PREFIX}SHARDS must be between 1 and {MAX_SHARDS}, not {self.shards}")
-        if self.lease_s < 2 * self.beat_s:
+        if self.lease_s < 3 * self.beat_s:
             raise InvalidSetting(
-                f"{PREFIX}LEASE_S ({self.lease_s}) must be at least twice {PREFIX}BEAT_S ({self.beat_s}), "
+                f"{PREFIX}LEASE_S ({self.lease_s}) must be at least three times {PREFIX}BEAT_S ({self.beat_s}), "
                 "or one late beat loses a healthy worker"
             )
         if self.grace_s < self.soft_after_s:
@@ -88,6 +88,11 @@ class Settings:
             if not given
             else replace(cls(**found), **{name: value for name, value in given.items() if value is not None})
         )
+
+    @property
+    def gap_s(self) -> float:
+        """Seconds between two replies of the server up to which it counts as having been there all the time."""
+        return max(2 * self.beat_s, self.lease_s / 2)
 
     @property
     def broker_url(self) -> str:

@@ -30,6 +30,8 @@ class Stop(IntEnum):
     SOFT_TIME_LIMIT = 3
     #: Its service was updated, and this version's time is over.
     RESET = 4
+    #: Its worker's term is over: somebody else may run it by now.
+    LOST = 5
 
 
 def token_of(execution_id: str, attempt: int) -> int:
@@ -64,10 +66,28 @@ class Slots:
 
     def __init__(self, count: int) -> None:
         self.count = count
-        self._memory = mmap.mmap(-1, count * WIDTH * 8)
+        self._memory = mmap.mmap(-1, (count * WIDTH + 2) * 8)
         self.cells = memoryview(self._memory).cast("Q")
+        #: Cells behind the slots: the worker's term, and until when (monotonic clock) its lease lasts.
+        self._term_cell, self._lease_cell = count * WIDTH, count * WIDTH + 1
         self._free = list(range(count - 1, -1, -1))
         self._lock = threading.Lock()
+
+    def hold(self, incarnation: str, until_ns: int) -> None:
+        """Say under which term things start here, and until when they may."""
+        self.cells[self._lease_cell] = 1
+        self.cells[self._term_cell] = int(incarnation, 16)
+        self.cells[self._lease_cell] = max(1, until_ns)
+
+    @property
+    def incarnation(self) -> str:
+        """What tells the worker's term from its others; nothing outside a worker."""
+        return f"{term:012x}" if (term := self.cells[self._term_cell]) else ""
+
+    def may_start(self, now_ns: int) -> bool:
+        """Whether the worker has the right to start something; outside a worker everybody has."""
+        until_ns = self.cells[self._lease_cell]
+        return until_ns == 0 or now_ns < until_ns
 
     def take(self) -> int:
         """Claim a slot for a thread or greenlet of this process."""
@@ -117,9 +137,11 @@ class Slots:
         self.cells[at + DEADLINE] = deadline_ns
         self.cells[at + SOFT_DEADLINE] = soft_deadline_ns
 
-    def leave(self, index: int) -> None:
-        """Say that nobody runs in a slot any more."""
+    def leave(self, index: int, token: int = 0) -> None:
+        """Say that nobody runs in a slot any more; with a token, only where it is still that one."""
         at = index * WIDTH
+        if token and self.cells[at + TOKEN] != token:
+            return
         self.cells[at + TOKEN] = 0
         self.cells[at + DEADLINE] = 0
         self.cells[at + SOFT_DEADLINE] = 0

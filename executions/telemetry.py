@@ -16,6 +16,7 @@ ACTIONS: dict[str, tuple[int, str]] = {
     "execution.late_write": (logging.WARNING, "nobody: the fence refused an old owner's write"),
     "execution.unrecorded": (logging.ERROR, "the operator: the registry did not take a transition"),
     "execution.rescued": (logging.WARNING, "the operator: a worker died"),
+    "execution.overdue": (logging.ERROR, "the operator: a worker does not end what is over its time limit"),
     "execution.republished": (logging.WARNING, "the operator: a message was lost"),
     "cache.unused": (
         logging.WARNING,

@@ -59,16 +59,56 @@ class Watched:
             except OSError:
                 continue
 
-    def ended(self) -> set[int]:
-        """Give those that have ended."""
+    def ended(self) -> dict[int, int | None]:
+        """Give those that have ended, each with its exit code (a signal as a negative number) where it is known."""
         if not self._handles:
-            return set()
+            return {}
         poller = select.poll()
         by_handle = {handle: pid for pid, handle in self._handles.items()}
         for handle in by_handle:
             poller.register(handle, select.POLLIN)
-        return {by_handle[handle] for handle, _ in poller.poll(0)}
+        return {by_handle[handle]: _exit_code(handle) for handle, _ in poller.poll(0)}
 
     def close(self) -> None:
         """Let go of all of them."""
         self.watch(set())
+
+
+def _exit_code(handle: int) -> int | None:
+    """Read how a process ended, and leave it for its parent's own code to collect."""
+    try:
+        found = os.waitid(os.P_PIDFD, handle, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except OSError:
+        return None  # collected already
+    if found is None:
+        return None
+    return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
+
+
+class OutOfMemory:
+    """Tells whether the system has killed for want of memory, in this process's control group or at all."""
+
+    def __init__(self) -> None:
+        self._count = _oom_kills()
+
+    def happened(self) -> bool:
+        """Whether it has since the last time this was asked."""
+        before, self._count = self._count, _oom_kills()
+        return self._count > before
+
+
+def _oom_kills() -> int:
+    try:
+        group = next(line[3:] for line in (_PROC / "self/cgroup").read_text().splitlines() if line.startswith("0::"))
+        sources = [Path("/sys/fs/cgroup") / group.strip("/") / "memory.events", _PROC / "vmstat"]
+    except (OSError, StopIteration):
+        sources = [_PROC / "vmstat"]
+    for source in sources:
+        try:
+            words = [line.split() for line in source.read_text().splitlines()]
+        except OSError:
+            continue
+        found = [int(count) for name, count in words if name == "oom_kill"]
+        if found:
+            return found[0]
+    return 0

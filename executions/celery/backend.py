@@ -259,7 +259,8 @@ class RegistryBackend(Recording, RedisBackend):
         if state in (states.STARTED, states.SUCCESS, states.RETRY, states.REVOKED):
             return
         if state == states.FAILURE:
-            if not hasattr(request, ATTEMPT):
+            # What came with a message has an attempt, and its end is recorded by that.
+            if attempt_of(request) is None:
                 self._fail_unstarted(task_id, result, request)
             return
         text = codec.encode({"status": state, "result": result}, "meta")

@@ -38,6 +38,7 @@ def describe(error: BaseException, *, kind: str = "user", text: str | None = Non
         frame=frame,
         fingerprint=hashlib.sha1(mark.encode(errors="replace")).hexdigest()[:12],
         kind=kind,
+        exit_code=getattr(error, "exit_code", None) if kind == "system" else None,
     )
     written = encode_error(info, name, type(error).__module__, _arguments(error))
     return written, _format(error) if traceback is not None else None

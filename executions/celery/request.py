@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from billiard.einfo import ExceptionInfo, ExceptionWithTraceback
@@ -21,7 +22,12 @@ class ExecutionRequest(Request):
 
     #: Why the parent killed the child that ran this, if it did.
     killed: Stop = Stop.NONE
-    #: How the loss of its child was settled: `terminated`, `rerun` or `failed`.
+    #: How that child ended, as an exit code (a signal is a negative number), and whether memory had run out.
+    exit_code: int | None = None
+    out_of_memory: bool = False
+    #: How many attempts have ended like this one, where they are too many for another.
+    losses: int = 0
+    #: How the loss of its child was settled: `terminated`, `rerun`, `failed` or `lost` (the rescuer does it).
     settled: str = ""
     #: Celery's own time limit, if that is what was reached.
     limit_s: float | None = None
@@ -40,8 +46,10 @@ class ExecutionRequest(Request):
             return super().on_failure(exc_info, send_failed_event, return_ok)
         if self._already_revoked or self._already_cancelled:
             return super().on_failure(exc_info, send_failed_event, return_ok)
+        if self.exit_code is None:
+            self.exit_code = _exit_code(exc)
         settle_loss(site, self)
-        if self.settled in ("terminated", "rerun"):
+        if self.settled in ("terminated", "rerun", "lost"):
             return self._leave()
         return super().on_failure(_info(loss_of(site, self)), send_failed_event, return_ok)
 
@@ -52,7 +60,7 @@ class ExecutionRequest(Request):
             self.killed = Stop.TIMEOUT
             self.limit_s = timeout
             settle_loss(site, self)
-            if self.settled in ("terminated", "rerun"):
+            if self.settled in ("terminated", "rerun", "lost"):
                 self._leave()
                 return
         super().on_timeout(soft, timeout)
@@ -72,6 +80,12 @@ class ExecutionRequest(Request):
             self._announce_revoked("terminated", True, "SIGKILL", False)
         elif self.settled == "rerun":
             self.send_event("task-retried", exception=str(self.killed.name), traceback="")
+
+
+def _exit_code(error: Any) -> int | None:
+    """Read how a child ended from the pool's words, which are all that it hands on."""
+    found = re.search(r"(signal|exitcode) (\d+)", str(error)) if isinstance(error, WorkerLostError) else None
+    return None if found is None else int(found[2]) * (-1 if found[1] == "signal" else 1)
 
 
 def _info(error: Exception) -> ExceptionInfo:

@@ -5,7 +5,7 @@ Who can die when, and what then happens:
 | dies | what is left | who mends it |
 |---|---|---|
 | worker before `start` | pending, in the outbox | the broker's redelivery, else the publisher |
-| child after `start` | running, owned by this worker | the parent sees the child's end |
+| child after `start` | running, owned by this worker's term | the parent sees the child's end |
 | parent | running, its lease runs out | the rescuer |
 | child after the function's end, before `finish` | running | as above: the function runs again |
 | registry away at `finish` | running, result in hand | tried again until it answers, see patience.py |
@@ -31,7 +31,7 @@ from celery.exceptions import Ignore, SoftTimeLimitExceeded
 
 from executions import capture, codec, context
 from executions.celery import endings, permits, reuse
-from executions.celery.patience import patiently
+from executions.celery.patience import PATIENCE_S, patiently
 from executions.celery.publish import record_received
 from executions.celery.reporter import RegistryReporter
 from executions.celery.site import Place, Site, site_of
@@ -39,7 +39,7 @@ from executions.celery.verdict import ended_by
 from executions.dispatch import HEADER
 from executions.errors import ExecutionFailed, Reset, Terminated, TimedOut
 from executions.flusher import flusher_every
-from executions.policy import NO_POLICY, Policy, write_reset
+from executions.policy import NO_POLICY, Policy
 from executions.registry.cache import Source
 from executions.registry.services import Permit
 from executions.registry.transitions import Missing, Started
@@ -47,6 +47,9 @@ from executions.slots import Stop, token_of
 
 #: Attribute of Celery's request under which the backend finds the attempt that it records the end of.
 ATTEMPT = "_executions_attempt"
+
+#: Seconds between two looks at the worker's lease, by what waits to start.
+LEASE_LOOK_S = 0.02
 
 _local = threading.local()
 
@@ -112,6 +115,7 @@ def _invoke(task: Any, original: Callable[..., Any] | None, args: Any, kwargs: A
 def begin(site: Site, task: Any, request: Any) -> Attempt:
     """Take the attempt, or leave: a duplicate, a cancelled one, one whose service is full or paused."""
     place = site.here
+    _await_lease(place)
     index = place.own_slot if place.own_slot is not None else place.slots.take()
     mark = (request.headers or {}).get(HEADER) or getattr(request, HEADER, None) or {}
     named = mark.get("attempt")
@@ -133,6 +137,13 @@ def begin(site: Site, task: Any, request: Any) -> Attempt:
     return attempt
 
 
+def _await_lease(place: Place) -> None:
+    """Start nothing without a right to it: after a pause, what starts now would be taken for lost."""
+    deadline, waiting = time.monotonic() + PATIENCE_S, threading.Event()
+    while not place.slots.may_start(time.monotonic_ns()) and time.monotonic() < deadline:
+        waiting.wait(LEASE_LOOK_S)
+
+
 def _release(place: Place, index: int) -> None:
     place.slots.leave(index)
     if place.own_slot is None:
@@ -142,6 +153,8 @@ def _release(place: Place, index: int) -> None:
 def _take(site: Site, task: Any, request: Any, named: int | None, place: Place, permit: Permit | None) -> Started:
     outcome: Any = None
     service = site.services.policy(task.service) if getattr(task, "service", None) else NO_POLICY
+    policy = Policy(execution_timeout=_celery_limits(task, request)[0])
+    policy = site.policy(task.name, {}, service).over(policy)
     start = partial(
         site.transitions.start,
         request.id,
@@ -150,8 +163,8 @@ def _take(site: Site, task: Any, request: Any, named: int | None, place: Place, 
         pid=os.getpid(),
         pool=place.pool,
         service=(getattr(task, "service", None) or "", permit.version if permit else None),
-        reset=write_reset(site.policy(task.name, {}, service)),
-        claim=secrets.token_hex(4),
+        policy=policy,
+        claim=f"{place.slots.incarnation}.{secrets.token_hex(4)}",
     )
     for _ in range(2):
         outcome = patiently(start, "taking an attempt")
@@ -210,9 +223,7 @@ def _limit(attempt: Attempt, place: Place) -> None:
     hard = attempt.policy.execution_timeout
     soft = 0.0
     if hard is None and place.pool != "prefork":
-        given = attempt.request.timelimit or (None, None)
-        hard = given[0] or attempt.task.time_limit
-        soft = given[1] or attempt.task.soft_time_limit or 0.0
+        hard, soft = _celery_limits(attempt.task, attempt.request)
     attempt.running.limit_s = hard
     if hard or soft:
         now = time.monotonic_ns()
@@ -221,6 +232,12 @@ def _limit(attempt: Attempt, place: Place) -> None:
             now + round(hard * 1e9) if hard else 0,
             now + round(soft * 1e9) if soft else 0,
         )
+
+
+def _celery_limits(task: Any, request: Any) -> tuple[Any, Any]:
+    """Give Celery's own limits of a call: the hard one and the soft one."""
+    given = request.timelimit or (None, None)
+    return given[0] or task.time_limit, given[1] or task.soft_time_limit or 0.0
 
 
 def _explain(attempt: Attempt, kind: Stop) -> str:

@@ -26,6 +26,9 @@ def ended_by(attempt: Attempt, error: BaseException) -> Any:
     if running.extra.get("handed_on"):
         # The next attempt is on its way: this one is closed already.
         raise error
+    if running.stopped is Stop.LOST:
+        # The attempt is the rescuer's by now: whatever is written here would be refused.
+        raise Ignore(context.LOST_MESSAGE) from error
     if _is_pool_timeout(error):
         running.stopped = running.stopped or Stop.TIMEOUT
     if running.stopped is Stop.TERMINATE:

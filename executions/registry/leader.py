@@ -19,3 +19,8 @@ class Leader:
         """Take or keep the lead; tell whether this term has it."""
         reply = scripts.LEAD(self._space.client, (keys.leader(self._space.namespace),), (term, self._lease_ms))
         return bool(reply)
+
+    @translated
+    def release(self, term: str) -> bool:
+        """Give the lead back where this term has it, so that nobody has to wait for its end."""
+        return bool(scripts.UNLEAD(self._space.client, (keys.leader(self._space.namespace),), (term,)))

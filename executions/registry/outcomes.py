@@ -69,6 +69,13 @@ class StopFirst:
 
 
 @dataclass(frozen=True)
+class Poison:
+    """So many attempts ended by a lost worker that it must not be tried again."""
+
+    losses: int
+
+
+@dataclass(frozen=True)
 class Cancelled:
     """The execution was waiting and is terminated."""
 

@@ -17,9 +17,10 @@ Field names are short because the server keeps them once for every execution.
 | `p.<key>` | property | `ss` | saved state |
 | `cp` `mm` | CPU microseconds, peak memory in KiB | `ch` | ids of Celery's children |
 | `tt` | stop request | `ls`, `1` `2` ... | length of the status log, its entries |
-| `a<k>` | attempt k, once another followed | `ck` | the claim of whoever took the attempt |
+| `a<k>` | attempt k, once another followed | `ck` | who took the attempt: the worker's term, a dot, the call |
 | `re` | Celery's count of retries | `rp` | what a reset means, as `on_reset/max_attempts` |
-| `src` | the execution whose output this one reused | | |
+| `src` | the execution whose output this one reused | `dl` | the attempt's time limit (us) |
+| `lo` | attempts that ended by a lost worker and were followed | | |
 """
 
 from __future__ import annotations
@@ -108,6 +109,7 @@ def encode_error(info: ErrorInfo, exc_type: str, exc_module: str, exc_message: A
             "frame": info.frame,
             "fingerprint": info.fingerprint,
             "kind": info.kind,
+            **({"exit_code": info.exit_code} if info.exit_code is not None else {}),
         },
         separators=(",", ":"),
     )
@@ -129,6 +131,7 @@ def decode_error(text: str | None, traceback: str | None = None) -> ErrorInfo | 
         frame=raw.get("frame"),
         fingerprint=raw.get("fingerprint"),
         kind=raw.get("kind", "user"),
+        exit_code=raw.get("exit_code"),
     )
 
 

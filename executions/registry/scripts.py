@@ -34,18 +34,18 @@ class Script:
 
     def before(
         self, client: RedisClient, keys: tuple[str, ...], args: tuple[Any, ...], then: Callable[[Any], Any]
-    ) -> tuple[Any, Any]:
-        """Run the script and then another command, in this order and in one round trip; give both replies."""
+    ) -> list[Any]:
+        """Run the script and then other commands, in this order and in one round trip; give all replies."""
         pipeline = client.pipeline(transaction=False)
         self.queue(pipeline, keys, args)
         then(pipeline)
-        first, second = pipeline.execute(raise_on_error=False)
-        if isinstance(first, NoScriptError):
-            first = client.eval(self.text, len(keys), *keys, *args)
-        for reply in (first, second):
+        replies: list[Any] = pipeline.execute(raise_on_error=False)
+        if isinstance(replies[0], NoScriptError):
+            replies[0] = client.eval(self.text, len(keys), *keys, *args)
+        for reply in replies:
             if isinstance(reply, Exception):
                 raise reply
-        return first, second
+        return replies
 
     def queue(self, pipeline: Any, keys: tuple[str, ...], args: tuple[Any, ...]) -> None:
         """Add the script to a pipeline; the caller makes sure that the server knows it (`ensure`)."""
@@ -79,7 +79,10 @@ PARK = _read("park")
 SUPPLY = _read("supply")
 ANNOTATE = _read("annotate")
 PRUNE = _read("prune")
+BEAT = _read("beat", prelude=False)
+CONDEMN = _read("condemn", prelude=False)
 LEAD = _read("lead", prelude=False)
+UNLEAD = _read("unlead", prelude=False)
 SWEEP = _read("sweep")
 CATALOGUE_TELL = _read("catalogue_tell", prelude=False)
 SERVICE_WRITE = _read("service_write", prelude=False)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from executions import ids
+from executions.policy import DEFAULT_CRASH_CAP, NO_POLICY, Policy, write_reset
 from executions.registry import scripts
 from executions.registry.connection import translated
 from executions.registry.outcomes import (
@@ -23,6 +24,7 @@ from executions.registry.outcomes import (
     Found,
     Missing,
     Opened,
+    Poison,
     Started,
     StopFirst,
     found_or_raise,
@@ -46,6 +48,7 @@ __all__ = [
     "Found",
     "Missing",
     "Opened",
+    "Poison",
     "Started",
     "StopFirst",
     "Submission",
@@ -141,13 +144,13 @@ class Transitions:
         pid: int,
         pool: str,
         service: tuple[str, int | None] | None = None,
-        reset: str = "",
+        policy: Policy = NO_POLICY,
         claim: str = "",
     ) -> Started | Found | Missing | Expired:
         """Take the next attempt; exactly one caller gets it.
 
         `service` is the name and version of what governs it, `("", None)` for none; the record is put right.
-        A `claim` names the caller: one who lost the reply may ask again and gets the same.
+        A `claim` names the worker's term and the call: one who lost the reply may ask again and gets the same.
         """
         reply = scripts.START(
             self._space.client,
@@ -160,9 +163,10 @@ class Transitions:
                 pool,
                 "" if service is None or service[1] is None else service[1],
                 self._life_s,
-                reset,
+                write_reset(policy),
                 claim,
                 "" if service is None else f"={service[0]}",
+                policy.execution_timeout or "",
             ),
         )
         word = reply[0]
@@ -268,9 +272,23 @@ class Transitions:
             self._space.keys(execution_id).of_transition(execution_id, attempt),
             (
                 execution_id, attempt, reason.value, principal, message,
-                len(ended), *ended, len(coming), *coming, function,
+                len(ended), *ended, len(coming), *coming, function, "",
             ),
         )  # fmt: skip
+        return StopFirst() if reply[0] == b"stop" else read_opened(reply)
+
+    @translated
+    def lose(
+        self, execution_id: str, attempt: int, *, message: str, ended: Sequence[Any]
+    ) -> Opened | StopFirst | Poison | Found | Missing:
+        """A `retry` of an attempt that ended by a lost worker: after too many of those there is no further one."""
+        reply = scripts.RETRY(
+            self._space.client,
+            self._space.keys(execution_id).of_transition(execution_id, attempt),
+            (execution_id, attempt, Reason.RERUN.value, "", message, len(ended), *ended, 0, "", DEFAULT_CRASH_CAP),
+        )
+        if reply[0] == b"poison":
+            return Poison(int(reply[1]))
         return StopFirst() if reply[0] == b"stop" else read_opened(reply)
 
     @translated

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from executions.clock import to_datetime
-from executions.registry import keys
-from executions.registry.connection import translated
+from executions.registry import keys, scripts
+from executions.registry.connection import RedisClient, translated
 from executions.registry.space import Space
 
 #: How long a worker that is gone stays listed, in leases.
@@ -32,15 +33,6 @@ class WorkerInfo:
 
 
 @dataclass(frozen=True)
-class LostTerm:
-    """A worker whose lease has run out. What it started before `before` (seconds) is nobody's any more."""
-
-    worker: str
-    term: str
-    before: float
-
-
-@dataclass(frozen=True)
 class StopCommand:
     """Somebody wants an execution stopped, and this worker runs it."""
 
@@ -50,35 +42,59 @@ class StopCommand:
     grace_s: float | None
 
 
+@dataclass(frozen=True)
+class Beat:
+    """What a beat brought back."""
+
+    stands: bool
+    #: By the server's clock.
+    now_us: int
+    stops: list[StopCommand]
+
+
+def new_term(name: str) -> str:
+    """Begin a term: a worker's name, and what tells this incarnation of it from all others."""
+    return f"{name}#{secrets.token_hex(6)}"
+
+
+def parse_term(term: str) -> tuple[str, str]:
+    """Give the worker's name and the incarnation."""
+    name, _, incarnation = term.rpartition("#")
+    return name, incarnation
+
+
 class Workers:
-    """Reads and writes about workers. A worker's `term` is its name and start; a lost term never comes back."""
+    """Reads and writes about workers. A term that was declared over never comes back."""
 
     def __init__(self, space: Space) -> None:
         self._space = space
         self._settings = space.settings
 
     @translated
-    def beat(self, worker: str, term: str, facts: dict[str, Any]) -> tuple[bool, list[StopCommand]]:
-        """Renew the lease; tell whether the term still stands, and bring what must be stopped."""
-        client, namespace = self._space.client, self._space.namespace
-        seconds, micros = client.time()
-        pipeline = client.pipeline(transaction=False)
-        pipeline.zscore(keys.workers(namespace), term)
-        pipeline.exists(keys.worker(namespace, term))
-        for shard in self._space.all_keys():
-            pipeline.hscan(shard.stops, count=STOPS_PER_BEAT)
-        score, known, *stops = pipeline.execute()
-        if score is None and known:
-            return False, []
-        now = seconds + micros / 1_000_000
-        ends = now + self._settings.lease_s
-        pipeline = client.pipeline(transaction=True)
-        pipeline.zadd(keys.workers(namespace), {term: ends})
-        pipeline.hset(keys.worker(namespace, term), mapping={"name": worker, "facts": json.dumps(facts)})
-        pipeline.hsetnx(keys.worker(namespace, term), "since", now)
-        pipeline.expire(keys.worker(namespace, term), round(self._settings.lease_s * REMEMBERED_LEASES))
-        pipeline.execute()
-        return True, [command for _, found in stops for command in _commands(found, worker)]
+    def beat(self, term: str, facts: dict[str, Any], *, anew: bool, client: RedisClient = None) -> Beat:
+        """Renew the lease unless the term is over, and bring what must be stopped.
+
+        `anew` says that nobody can have declared the term over, so that a server which does not know it may enter it.
+        """
+        namespace, (name, _) = self._space.namespace, parse_term(term)
+        life = round(self._settings.lease_s * REMEMBERED_LEASES)
+        shards = self._space.all_keys()
+
+        def bring_stops(pipeline: Any) -> None:
+            for shard in shards:
+                pipeline.hscan(shard.stops, count=STOPS_PER_BEAT)
+
+        (stands, now_us), *stops = scripts.BEAT.before(
+            client or self._space.client,
+            (keys.workers(namespace), keys.worker(namespace, term)),
+            (term, name, json.dumps(facts), self._settings.lease_s, max(1, life), "1" if anew else ""),
+            bring_stops,
+        )
+        return Beat(bool(stands), int(now_us), [command for _, found in stops for command in _commands(found, name)])
+
+    def own_client(self) -> RedisClient:
+        """Make a client for beats alone: a connection that leads nowhere must not cost the lease."""
+        return self._space.own_client(socket_timeout_s=max(0.3, self._settings.lease_s / 6))
 
     @translated
     def give_up(self, term: str) -> None:
@@ -86,26 +102,21 @@ class Workers:
         self._space.client.zadd(keys.workers(self._space.namespace), {term: 0})
 
     @translated
-    def lost(self, limit: int = 20) -> list[LostTerm]:
-        """List terms whose lease has run out, each with the time before which its executions started."""
-        client, namespace = self._space.client, self._space.namespace
-        seconds, micros = client.time()
-        now = seconds + micros / 1_000_000
-        leases = client.zrange(keys.workers(namespace), 0, -1, withscores=True)
-        alive = [term.decode() for term, ends in leases if ends >= now]
-        since = dict(zip(alive, self._since(alive), strict=True))
-        found = []
-        for term in [term.decode() for term, ends in leases if ends < now][:limit]:
-            name = term.rpartition("#")[0]
-            heirs = [since[other] for other in alive if other.rpartition("#")[0] == name]
-            found.append(LostTerm(name, term, min(heirs, default=now)))
-        return found
+    def condemn(self, heard_us: int, limit: int = 20) -> list[str]:
+        """Declare terms over whose lease has run out; give all that are over and wait for their rescue.
 
-    def _since(self, terms: list[str]) -> list[float]:
-        pipeline = self._space.client.pipeline(transaction=False)
-        for term in terms:
-            pipeline.hget(keys.worker(self._space.namespace, term), "since")
-        return [float(value or 0) for value in pipeline.execute()]
+        `heard_us` is when the caller last heard from the server, by the server's clock: who has not heard from it
+        lately condemns nobody.
+        """
+        patience_us = round(self._settings.gap_s * 1_000_000)
+        names = (keys.workers(self._space.namespace),)
+        found: list[bytes] = scripts.CONDEMN(self._space.client, names, (heard_us, patience_us, limit))
+        return [term.decode() for term in found]
+
+    @translated
+    def terms(self) -> set[str]:
+        """Give every term that stands, or whose rescue is not done yet."""
+        return {term.decode() for term in self._space.client.zrange(keys.workers(self._space.namespace), 0, -1)}
 
     @translated
     def resign(self, term: str) -> None:
@@ -128,7 +139,7 @@ class Workers:
         for (term, ends), raw in zip(leases, pipeline.execute(), strict=True):
             facts = json.loads(raw.get(b"facts", b"{}"))
             name = raw.get(b"name", term.split(b"#")[0]).decode()
-            ends_at = to_datetime(round(ends * 1_000_000))
+            ends_at = to_datetime(round(ends * 1_000_000)) if ends > 0 else None
             found.append(WorkerInfo(name, term.decode(), ends >= now, ends_at, facts))
         return found
 

@@ -6,16 +6,19 @@ import json
 import logging
 from typing import Any
 
+from executions.clock import SYSTEM_CLOCK
+from executions.errors import NotFound
 from executions.execution import ErrorInfo, Execution
 from executions.parts import Parts
-from executions.policy import Retry, after_reset, read_reset
+from executions.policy import Retry, after_reset, poisoned, read_reset
 from executions.registry.queries import Queries
 from executions.registry.records import encode_error
-from executions.registry.transitions import Ending, Found, Opened, StopFirst
-from executions.registry.workers import LostTerm
+from executions.registry.transitions import Ended, Ending, Opened, Poison, StopFirst
+from executions.registry.workers import parse_term
 from executions.states import Reason, Status
 from executions.telemetry import log
 from executions.upkeep import Report
+from executions.upkeep.contact import Contact
 
 logger = logging.getLogger(__name__)
 
@@ -24,50 +27,89 @@ FREED_AT_ONCE = 500
 
 
 class Rescuer:
-    """May run twice at once: each attempt is closed by one of them."""
+    """May run twice at once: a term is declared over once, and each of its attempts is closed by one of them."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, contact: Contact) -> None:
         self._parts = parts
+        self._contact = contact
         self._queries = Queries(parts.space, lambda execution: execution)
 
     def run_once(self, now: float) -> Report:
-        """Free what the workers had whose lease has run out."""
+        """Free what ran under terms that are over."""
+        heard_us = self._contact.proof(SYSTEM_CLOCK.monotonic())
+        if heard_us is None:
+            return Report(notes=("not in touch with the server for a whole lease yet: nobody is declared lost",))
         done = left = 0
-        for lost in self._parts.workers.lost():
-            log(logger, "worker.lost", worker=lost.worker, term=lost.term)
-            freed, more = self._free(lost)
+        for term in self._parts.workers.condemn(heard_us):
+            log(logger, "worker.lost", term=term)
+            freed, more = self._free(term)
             done += freed
             if more:
                 left += 1
             else:
-                self._parts.workers.resign(lost.term)
+                self._parts.workers.resign(term)
         return Report(done, left)
 
-    def _free(self, lost: LostTerm) -> tuple[int, bool]:
-        found = self._queries.page(
-            f'status:running AND worker:"{lost.worker}"', sort="created", limit=FREED_AT_ONCE // 2
-        )
-        mine = [one for one in found if one.started is not None and one.started.timestamp() < lost.before]
-        for execution in mine:
-            self._rescue(execution.id, lost)
-        return len(mine), bool(mine) and found.next_cursor is not None
+    def _free(self, term: str) -> tuple[int, bool]:
+        worker, _ = parse_term(term)
+        query, found = f'status:running AND worker:"{worker}"', 0
+        cursor: str | None = None
+        while found < FREED_AT_ONCE:
+            page = self._queries.page(query, sort="created", limit=FREED_AT_ONCE // 2, cursor=cursor)
+            for one in page:
+                execution = running(self._queries, one.id)
+                # What another incarnation of the worker runs is none of this term's.
+                if execution is not None and owner_of(execution) == term:
+                    found += rescue(self._parts, execution, f"worker {worker} was lost")
+            cursor = page.next_cursor
+            if cursor is None:
+                return found, False
+        return found, True
 
-    def _rescue(self, execution_id: str, lost: LostTerm) -> None:
-        execution = self._queries.get(execution_id)
-        if execution.status is not Status.RUNNING:
-            return
-        transitions, attempt = self._parts.transitions, execution.attempt
-        message = f"worker {lost.worker} was lost"
-        outcome: Any = StopFirst()
-        if isinstance(after_reset(_policy(execution), attempt), Retry):
-            ended = ("er", _error(message))
-            outcome = transitions.retry(execution_id, attempt, reason=Reason.RERUN, message=message, ended=ended)
-        if isinstance(outcome, Opened):
-            self._parts.dispatcher.republish(self._parts.space, execution_id)
-        elif isinstance(outcome, StopFirst):
-            outcome = transitions.finish(execution_id, attempt, _ending(execution, message))
-        if not isinstance(outcome, Found):
-            log(logger, "execution.rescued", id=execution_id, attempt=attempt, worker=lost.worker)
+
+def running(queries: Queries, execution_id: str) -> Execution | None:
+    """Read an execution whole, where it still runs."""
+    try:
+        found: Execution = queries.get(execution_id)
+    except NotFound:
+        return None
+    return found if found.status is Status.RUNNING else None
+
+
+def owner_of(execution: Execution) -> str:
+    """Give the term that an execution runs under; nothing for one that was started outside a worker."""
+    incarnation, _, _ = execution._raw.get("ck", "").rpartition(".")
+    return f"{execution.worker}#{incarnation}" if incarnation else ""
+
+
+def rescue_child(parts: Parts, term: str, pid: int, message: str, exit_code: int | None) -> None:
+    """Close what a child process of a worker ran, where nothing else is known of it than the child."""
+    queries = Queries(parts.space, lambda execution: execution)
+    query = f'status:running AND worker:"{parse_term(term)[0]}"'
+    # What a worker runs fits into one page: as many as it has slots.
+    for one in queries.page(query, limit=FREED_AT_ONCE):
+        execution = running(queries, one.id) if one.pid == pid else None
+        if execution is not None and owner_of(execution) == term:
+            rescue(parts, execution, message, exit_code)
+
+
+def rescue(parts: Parts, execution: Execution, message: str, exit_code: int | None = None) -> bool:
+    """Close the attempt that is seen running here, and no later one; tell whether it was closed."""
+    transitions, attempt = parts.transitions, execution.attempt
+    outcome: Any = None
+    if not execution.to_terminate and isinstance(after_reset(_policy(execution), attempt), Retry):
+        outcome = transitions.lose(execution.id, attempt, message=message, ended=("er", _error(message, exit_code)))
+    if isinstance(outcome, Opened):
+        parts.dispatcher.republish(parts.space, execution.id)
+    elif outcome is None or isinstance(outcome, StopFirst | Poison):
+        stopped = execution.to_terminate or isinstance(outcome, StopFirst)
+        if isinstance(outcome, Poison):
+            message = poisoned(message, outcome.losses)
+        outcome = transitions.finish(execution.id, attempt, _ending(message, exit_code, stopped=stopped))
+    is_closed = isinstance(outcome, Opened | Ended)
+    if is_closed:
+        log(logger, "execution.rescued", id=execution.id, attempt=attempt, why=message)
+    return is_closed
 
 
 def _policy(execution: Execution) -> Any:
@@ -75,16 +117,18 @@ def _policy(execution: Execution) -> Any:
     return read_reset(raw.get("rp", ""), json.loads(raw["op"]) if raw.get("op") else {})
 
 
-def _ending(execution: Execution, message: str) -> Ending:
+def _ending(message: str, exit_code: int | None, *, stopped: bool) -> Ending:
     """Its end: terminated where somebody had asked for that, failed otherwise."""
-    error = _error(message)
-    if execution.to_terminate:
+    error = _error(message, exit_code)
+    if stopped:
         return Ending(
             status=Status.TERMINATED, reason=Reason.REQUESTED, message=message, result=error, fields=("er", error)
         )
     return Ending(status=Status.FAILED, reason=Reason.WORKER_LOST, message=message, result=error, fields=("er", error))
 
 
-def _error(message: str) -> str:
-    info = ErrorInfo(type="WorkerLostError", message=message, kind="system", fingerprint="worker-lost")
+def _error(message: str, exit_code: int | None) -> str:
+    info = ErrorInfo(
+        type="WorkerLostError", message=message, kind="system", fingerprint="worker-lost", exit_code=exit_code
+    )
     return encode_error(info, "WorkerLostError", "billiard.exceptions", [message])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from executions.parts import Parts
 from executions.upkeep import Chore
+from executions.upkeep.contact import Contact
+from executions.upkeep.deadlines import Deadlines
 from executions.upkeep.payload_pruner import PayloadPruner
 from executions.upkeep.pruner import Pruner
 from executions.upkeep.publisher import Publisher
@@ -11,10 +13,12 @@ from executions.upkeep.rescuer import Rescuer
 from executions.upkeep.waker import Waker
 
 
-def chores(parts: Parts) -> list[tuple[Chore, float]]:
+def chores(parts: Parts, contact: Contact) -> list[tuple[Chore, float]]:
     """Give every chore with the seconds between two runs."""
     return [
-        (Rescuer(parts), 2.0),
+        # Whenever somebody leads: a lost worker's executions wait for this.
+        (Rescuer(parts, contact), 0.0),
+        (Deadlines(parts, contact), parts.settings.beat_s),
         (Waker(parts), 2.0),
         (Publisher(parts), 5.0),
         (Pruner(parts), 2.0),

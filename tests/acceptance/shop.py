@@ -446,6 +446,15 @@ def hold_and_go_on(self: Task, path: str, how: str) -> Any:
     return self.replace(add.s(1, 2) if how == "function" else add.s(1, 1) | add.s(1))
 
 
+@app.task(on_reset="rerun", max_attempts=5)
+def held(path: str, go_on: str) -> int:
+    """Leave a mark, wait for the test, leave another."""
+    touch(path)
+    wait_for(go_on)
+    touch(f"{path}.end")
+    return os.getpid()
+
+
 @app.task
 def checking(seconds: float = 60.0, path: str = "") -> str:
     if path:

@@ -14,6 +14,7 @@ from celery import Celery
 import executions
 from executions import Client, Conflict, InvalidInput, NotFound, ServiceRunner, Unavailable, parking
 from executions.execution import Execution
+from executions.policy import Policy
 from executions.registry import keys, services
 from executions.registry.services import Permit, Services
 from executions.registry.transitions import Ending, Started
@@ -565,10 +566,12 @@ def test_the_waker_counts_what_an_updater_that_died_did_not(client: Client, queu
 def test_what_a_reset_means_is_not_inherited_from_an_earlier_attempt(client: Client, queue: str) -> None:
     service = client.services.deploy(Trainer, name="trainer", queue=queue)
     execution, transitions = service.execute("train"), client._parts.transitions
-    transitions.start(execution.id, 1, worker="w", pid=1, pool="prefork", reset="rerun/5")
+    transitions.start(
+        execution.id, 1, worker="w", pid=1, pool="prefork", policy=Policy(on_reset="rerun", max_attempts=5)
+    )
     assert execution.refresh()._raw["rp"] == "rerun/5"
     transitions.retry(execution.id, 1)
-    transitions.start(execution.id, 2, worker="w", pid=1, pool="prefork", reset="")
+    transitions.start(execution.id, 2, worker="w", pid=1, pool="prefork")
     assert "rp" not in execution.refresh()._raw
 
 

@@ -7,35 +7,27 @@ interpreter lock of a child, play no part, so a busy function cannot make its wo
 from __future__ import annotations
 
 import logging
-import os
 import threading
-from collections import OrderedDict
 from typing import Any
 
 from billiard.process import current_process
 from celery import bootsteps, signals
-from celery.worker import state
 
 from executions import capture
 from executions.celery.control import install_revoke
-from executions.celery.followers import release_followers
-from executions.celery.losses import settle_loss
 from executions.celery.site import Place, Site, site_of
 from executions.clock import SYSTEM_CLOCK
-from executions.dispatch import HEADER
 from executions.errors import ExecutionsError
-from executions.ids import new_id
-from executions.registry.workers import StopCommand, read_command
-from executions.slots import Seen, Slots, Stop, token_of
-from executions.states import Status
+from executions.slots import Seen, Slots, Stop
 from executions.telemetry import log
-from executions.version import VERSION
+from workers.bootsteps.children import Children, request_of
+from workers.bootsteps.ear import Ear
 from workers.bootsteps.functions import Teller
+from workers.bootsteps.presence import Presence
 from workers.bootsteps.resets import Resets
 from workers.bootsteps.stops import Stopper
 from workers.bootsteps.upkeep import UpkeepThread
 from workers.pools import install_soft_signal, pool_for
-from workers.processes import Watched
 
 logger = logging.getLogger(__name__)
 
@@ -44,9 +36,6 @@ TICK_S = 0.2
 
 #: Slots beyond the pool's size, so that it may grow.
 SPARE_SLOTS = 256
-
-#: Cancelled executions whose messages have not come yet, that a worker remembers; the oldest are forgotten.
-CANCELLED_KEPT = 10_000
 
 _POOL_NAMES = {"thread": "threads"}
 
@@ -93,7 +82,8 @@ class Fleet(bootsteps.StartStopStep):
             install_soft_signal(self.site.place)
         self.thread = FleetThread(self.site, self.site.place, parent)
         self.thread.start()
-        self.upkeep = UpkeepThread(self.site, lambda: self.thread.term if self.thread else "")
+        presence = self.thread.presence
+        self.upkeep = UpkeepThread(self.site, presence.contact, lambda: presence.term)
         self.upkeep.start()
 
     def stop(self, parent: Any) -> None:
@@ -112,156 +102,57 @@ class FleetThread(threading.Thread):
         super().__init__(name="executions-fleet", daemon=True)
         self._site = site
         self._place = place
-        self._worker = worker
         self._leaving = threading.Event()
-        self._watched = Watched()
-        self._beat_at = 0.0
-        self._subscription: Any = None
-        self._cancelled: OrderedDict[str, None] = OrderedDict()
-        signals.task_received.connect(self._on_received, weak=False)
-        self.term = f"{place.worker}#{new_id()}"
         self._stopper = Stopper(
             place.slots, pool_for(place), site.settings, on_kill=self._before_kill, on_stuck=self._say_stuck
         )
         self._resets = Resets(site, place.slots, self._stopper)
         self._teller = Teller(site, place.worker)
+        self._children = Children(site, place, worker) if place.pool == "prefork" else None
+        self._ear = Ear(
+            site, worker, place.worker,
+            on_stop=lambda stop: self._stopper.ask(stop, SYSTEM_CLOCK.monotonic()),
+            on_service=self._teller.service_changed,
+        )  # fmt: skip
+        self.presence = Presence(site, place, worker, self._stopper.lose_all)
 
     def leave(self) -> None:
         """Stop, and leave the fleet in order."""
         self._leaving.set()
         self.join(timeout=5.0)
-        try:
-            if self._place.slots.seen():
-                self._site.workers.give_up(self.term)
-            else:
-                self._site.workers.resign(self.term)
-        except ExecutionsError:
-            log(logger, "registry.unreachable", while_doing="resign")
+        self.presence.leave()
 
     def run(self) -> None:
         while not self._leaving.is_set():
             try:
-                self._beat()
-                self._teller.look(SYSTEM_CLOCK.monotonic())
-                self._hear()
+                now = SYSTEM_CLOCK.monotonic()
+                for command in self.presence.beat(now):
+                    self._stopper.ask(command, now)
+                self._teller.look(now)
+                self._ear.listen(TICK_S)
                 self._resets.look(SYSTEM_CLOCK.monotonic())
             except (ExecutionsError, OSError, ValueError) as error:
                 log(logger, "registry.unreachable", error=error)
-                self._subscription = None
+                self._ear.forget()
                 self._leaving.wait(TICK_S)
             except Exception:
                 log(logger, "upkeep.failed", chore="fleet", exc_info=True)
                 self._leaving.wait(TICK_S)
-            self._look()
-        self._watched.close()
-
-    def _beat(self) -> None:
-        now = SYSTEM_CLOCK.monotonic()
-        if now < self._beat_at:
-            return
-        self._beat_at = now + self._site.settings.beat_s
-        stands, stops = self._site.workers.beat(self._place.worker, self.term, self._facts())
-        if not stands:
-            log(logger, "worker.term_over", term=self.term)
-            self.term = f"{self._place.worker}#{new_id()}"
-        for command in stops:
-            self._stopper.ask(command, now)
-
-    def _facts(self) -> dict[str, Any]:
-        return {
-            "version": VERSION,
-            "pid": os.getpid(),
-            "pool": self._place.pool,
-            "concurrency": getattr(self._worker, "concurrency", None),
-            "queues": sorted(self._worker.app.amqp.queues.consume_from),
-            "running": len(self._place.slots.seen()),
-        }
-
-    def _hear(self) -> None:
-        if self._subscription is None:
-            self._subscription = self._site.workers.subscribe()
-        message = self._subscription.get_message(timeout=TICK_S)
-        while message is not None:
-            self._obey(read_command(message))
-            message = self._subscription.get_message(timeout=0)
-
-    def _obey(self, command: dict[str, Any]) -> None:
-        if command["do"] == "stop" and command["worker"] == self._place.worker:
-            stop = StopCommand(command["id"], command["attempt"], command["mode"], command["grace_s"])
-            self._stopper.ask(stop, SYSTEM_CLOCK.monotonic())
-        elif command["do"] == "cancelled":
-            self._release(command["id"])
-        elif command["do"] == "services":
-            self._site.services.forget(command["name"])
-            self._teller.service_changed(command["name"])
-            if command.get("answer"):
-                self._site.services.answer(command["answer"], self._place.worker)
-
-    def _release(self, execution_id: str) -> None:
-        """An execution whose message waits here for its time was cancelled: nobody must wait for it any longer."""
-        request = state.requests.get(execution_id) or self._scheduled(execution_id)
-        if request is not None:
-            release_followers(request.task.backend, request._context)
-            return
-        # Its message may still be on its way here.
-        self._cancelled[execution_id] = None
-        while len(self._cancelled) > CANCELLED_KEPT:
-            self._cancelled.popitem(last=False)
-
-    def _on_received(self, request: Any = None, **_: Any) -> None:
-        """A message came, by Celery's signal: let those go who wait for it, where it was cancelled meanwhile."""
-        if request is None or request.id not in self._cancelled:
-            return
-        self._cancelled.pop(request.id, None)
-        try:
-            if self._site.transitions.status_of(request.id) is Status.TERMINATED:
-                release_followers(request.task.backend, request._context)
-        except ExecutionsError:
-            log(logger, "registry.unreachable", while_doing="release")
-
-    def _scheduled(self, execution_id: str) -> Any:
-        """Celery before 5.5 knew a request that waits for its time only as an entry of its timer."""
-        timer = getattr(self._worker.consumer, "timer", None)
-        for waiting in list(timer.schedule.queue) if timer else ():
-            first = next(iter(waiting.entry.args), None)
-            if getattr(first, "id", None) == execution_id:
-                return first
-        return None
+            try:
+                self._look()
+            except Exception:
+                # Celery's lists change under their reader; a thread that died of that would be a lost worker.
+                log(logger, "upkeep.failed", chore="fleet", exc_info=True)
+        if self._children is not None:
+            self._children.close()
 
     def _look(self) -> None:
         self._stopper.tick(SYSTEM_CLOCK.monotonic())
-        if self._place.pool != "prefork":
-            return
-        occupied = self._place.slots.seen()
-        self._watched.watch({seen.pid for seen in occupied})
-        for pid in self._watched.ended():
-            for seen in occupied:
-                if seen.pid == pid:
-                    self._child_lost(seen)
-
-    def _child_lost(self, seen: Seen) -> None:
-        """A child ended while it ran something: record that at once, Celery's own notice takes seconds."""
-        request = self._request_of(seen.token)
-        self._place.slots.leave(seen.index)
-        if request is not None:
-            settle_loss(self._site, request)
-        self._replace_child()
-
-    def _replace_child(self) -> None:
-        """Have the pool start a new child now; by itself it looks only every five seconds."""
-        hub, maintain = getattr(self._worker, "hub", None), getattr(self._worker.pool, "maintain_pool", None)
-        if hub is not None and maintain is not None:
-            hub.call_soon(maintain)
-
-    def _request_of(self, token: int) -> Any:
-        for request in list(state.active_requests) + list(state.reserved_requests):
-            mark = request.request_dict.get(HEADER) or {}
-            if token_of(request.id, mark.get("attempt") or 1) == token:
-                return request
-        return None
+        if self._children is not None:
+            self._children.look()
 
     def _before_kill(self, seen: Seen, kind: Stop) -> None:
-        request = self._request_of(seen.token)
+        request = request_of(seen.token)
         if request is not None:
             request.killed = kind
 

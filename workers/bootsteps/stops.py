@@ -63,6 +63,8 @@ class Stopper:
         token = token_of(command.id, command.attempt)
         soft_at, kill_at = self._times(command.mode, command.grace_s, now)
         known = self._pending.get(token)
+        if known is not None and known.kind is Stop.LOST:
+            return
         if known is not None and known.kind is not Stop.RESET:
             known.soft_at = min(known.soft_at, soft_at)
             known.kill_at = min(filter(None, (known.kill_at, kill_at)), default=None)
@@ -76,6 +78,12 @@ class Stopper:
             return False
         self._begin(Pending(token, Stop.RESET, now + RESET_SOFT_S, now + RESET_KILL_S))
         return True
+
+    def lose_all(self, now: float) -> None:
+        """End everything at once: the worker's term is over, and others may run all of it by now."""
+        for seen in self._slots.seen():
+            self._begin(Pending(seen.token, Stop.LOST, now, now))
+        self.tick(now)
 
     def tick(self, now: float) -> None:
         """Look at what runs: flag deadlines, raise, kill, forget what has ended."""

@@ -13,9 +13,13 @@ from executions.parts import Parts
 from executions.registry.leader import Leader
 from executions.telemetry import log
 from executions.upkeep import Chore
+from executions.upkeep.contact import Contact
 from executions.upkeep.services import chores
 
 logger = logging.getLogger(__name__)
+
+#: Seconds between two tries to lead, at most; with the lease they make the time that a lost leader costs.
+TICK_S = 1.0
 
 
 @dataclass
@@ -28,32 +32,37 @@ class _Due:
 class UpkeepThread(threading.Thread):
     """Ticks. What a tick does is the chores' business."""
 
-    def __init__(self, parts: Parts, term: Callable[[], str]) -> None:
+    def __init__(self, parts: Parts, contact: Contact, term: Callable[[], str]) -> None:
         super().__init__(name="executions-upkeep", daemon=True)
         self._parts = parts
+        self._contact = contact
         self._term = term
+        self._leader = Leader(parts.space)
         self._leaving = threading.Event()
         self._leads = False
 
     def leave(self) -> None:
-        """Stop after the chore at hand."""
+        """Stop after the chore at hand, and let another lead at once."""
         self._leaving.set()
         self.join(timeout=5.0)
+        try:
+            self._leader.release(self._term())
+        except ExecutionsError:
+            log(logger, "registry.unreachable", while_doing="giving the lead back")
 
     def run(self) -> None:
         due: list[_Due] = []
-        while not self._leaving.wait(self._parts.settings.beat_s):
+        while not self._leaving.wait(min(TICK_S, self._parts.settings.beat_s / 2)):
             try:
-                due = due or [_Due(chore, every_s) for chore, every_s in chores(self._parts)]
-                if self._is_leader():
-                    self._run_due(due)
+                due = due or [_Due(chore, every_s) for chore, every_s in chores(self._parts, self._contact)]
+                self._run_due(due)
             except ExecutionsError as error:
                 log(logger, "registry.unreachable", error=error, while_doing="upkeep")
             except Exception:
                 log(logger, "upkeep.failed", exc_info=True)
 
     def _is_leader(self) -> bool:
-        leads = Leader(self._parts.space).claim(self._term())
+        leads = self._leader.claim(self._term())
         if leads and not self._leads:
             log(logger, "upkeep.leading", term=self._term())
         self._leads = leads
@@ -64,6 +73,9 @@ class UpkeepThread(threading.Thread):
             now = SYSTEM_CLOCK.monotonic()
             if now < one.at or self._leaving.is_set():
                 continue
+            # Asked before each: whoever was paused in the middle of a batch may find another leading.
+            if not self._is_leader():
+                return
             one.at = now + one.every_s
             try:
                 one.chore.run_once(SYSTEM_CLOCK.now())

@@ -11,7 +11,8 @@ if x.status == 'pending' or x.status == 'running' then return { 'open', x.status
 if x.attempt > 0 and redis.call('HEXISTS', RECORD, 'a' .. x.attempt) == 0 then
   archive(x.attempt, x.status, x.reason, now_us())
 end
-reopen(id, x, 'rerun', ARGV[2], ARGV[3], { 'er', 'tb', 'cp', 'mm', 'pc', 'pm', 'eta', 'out', 'or', 'ex', 're', 'src' })
+reopen(id, x, 'rerun', ARGV[2], ARGV[3],
+  { 'er', 'tb', 'cp', 'mm', 'pc', 'pm', 'eta', 'out', 'or', 'ex', 're', 'src', 'lo' })
 local coming, last = take(4)
 if #coming > 0 then redis.call('HSET', RECORD, unpack(coming)) end
 if ARGV[last] ~= '' and ARGV[last] ~= x.fn then

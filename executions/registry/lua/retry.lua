@@ -1,8 +1,10 @@
 -- retry: end the running attempt and wait for the next (retry, rerun on reset, rescue, replace).
 -- KEYS   see _prelude; 11 is the log of the attempt
 -- ARGV   id, attempt, reason, principal, message, n, field and value ... (what is known of the attempt's end),
---        m, field and value ... (of the next attempt), new function or ''
+--        m, field and value ... (of the next attempt), new function or '',
+--        '' or, where the attempt ended by a lost worker, how many such ends are one too many
 -- REPLY  {'ok', next attempt} | {'missing'} | {'stale', status, reason, attempt} | {'stop'}: a stop was asked, end it
+--        | {'poison', ends by a lost worker}: it kills whatever runs it, end it
 -- EFFECT the attempt is put aside, the record is pending again, the outbox holds it (unless it waits for another)
 
 local id, attempt, reason = ARGV[1], tonumber(ARGV[2]), ARGV[3]
@@ -12,6 +14,11 @@ if x.status ~= 'running' or x.attempt ~= attempt then return { 'stale', x.status
 if redis.call('HEXISTS', RECORD, 'tt') == 1 then return { 'stop' } end
 local ended, after = take(6)
 local coming, last = take(after)
+if ARGV[last + 1] ~= '' then
+  local lost = (tonumber(redis.call('HGET', RECORD, 'lo')) or 0) + 1
+  if lost >= tonumber(ARGV[last + 1]) then return { 'poison', lost } end
+  redis.call('HSET', RECORD, 'lo', lost)
+end
 if #ended > 0 then redis.call('HSET', RECORD, unpack(ended)) end
 archive(attempt, 'failed', reason, now_us())
 if redis.call('EXISTS', LOG) == 1 then redis.call('XADD', LOG, '*', 'end', reason) end

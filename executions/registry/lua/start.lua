@@ -2,8 +2,9 @@
 -- KEYS   see _prelude; 11 is the log of the attempt that starts
 -- ARGV   id, attempt named by the message ('' for any), worker, pid, pool, service version or '', retention_s,
 --        what a reset means where the call does not say, as `on_reset/max_attempts`, or '',
---        claim: names this very call, so that a reply that got lost can be asked for again,
---        '=' and the service that governs it, if any, or '' to leave what the record says
+--        claim: names the worker's term and this very call, so that a reply that got lost can be asked for again,
+--        '=' and the service that governs it, if any, or '' to leave what the record says,
+--        seconds that the attempt may run where the call does not say, or ''
 -- REPLY  {'ok', attempt, options, created_us, state, payload reference, started_us}
 --        | {'missing'} | {'taken', status, reason, attempt} | {'expired'}
 -- EFFECT record, entry, indexes, event; the outbox entry goes; an expired execution is closed
@@ -32,7 +33,9 @@ local seq, text = entry(x, 'running', 'started', at_us, x.attempt)
 redis.call('HSET', RECORD, 'st', 'running', 'rs', 'started', 'msg', '', 'at', x.attempt, 'sd', int(at_us), 'wk', worker,
   'pid', ARGV[4], 'po', ARGV[5], 'ck', ARGV[9], 'ls', x.entries, seq, text)
 if version ~= '' then redis.call('HSET', RECORD, 'vs', version) end
-if x.attempt > 1 then redis.call('HDEL', RECORD, 'rp') end
+if x.attempt > 1 then redis.call('HDEL', RECORD, 'rp', 'dl') end
+local limit = more[1] and string.match(more[1], '"execution_timeout":%s*(%d+)') or ARGV[11]
+if limit ~= '' then redis.call('HSET', RECORD, 'dl', int(at_us + limit * 1000000)) end
 if ARGV[8] ~= '' then redis.call('HSET', RECORD, 'rp', ARGV[8]) end
 govern(x, more[6], ARGV[10])
 move('status', 'pending', 'running', x.number)
