@@ -16,6 +16,8 @@ class Accepted:
     #: Its number within its shard.
     number: int
     created_us: int
+    #: When it may start, where that lies ahead: its message is sent then, by the scheduler.
+    eta_us: int | None = None
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,16 @@ class Opened:
     """The execution waits for its next attempt."""
 
     attempt: int
+    #: When it may start, where that lies ahead: its message is sent then, by the scheduler.
+    eta_us: int | None = None
+
+
+@dataclass(frozen=True)
+class Owed:
+    """Its message is to be sent now, and is owed again at this time unless somebody says that it was sent."""
+
+    attempt: int
+    again_us: int
 
 
 @dataclass(frozen=True)
@@ -71,9 +83,6 @@ class StopFirst:
 @dataclass(frozen=True)
 class Cancelled:
     """The execution was waiting and is terminated."""
-
-    #: Whether its message carries what others wait for: a chain's next step, a chord's body.
-    has_followers: bool = False
 
 
 @dataclass(frozen=True)
@@ -106,5 +115,14 @@ def read_ended(reply: list[Any]) -> Ended | Found | Missing:
 def read_opened(reply: list[Any]) -> Opened | Found | Missing:
     """Read the answer of a script that makes wait."""
     if reply[0] == b"ok":
-        return Opened(int(reply[1]))
+        return Opened(int(reply[1]), int(reply[2]) if len(reply) > 2 else None)
+    return Missing() if reply[0] == b"missing" else read_found(reply)
+
+
+def read_owed(reply: list[Any]) -> Owed | Expired | Found | Missing:
+    """Read the answer of the script that takes what is due."""
+    if reply[0] == b"ok":
+        return Owed(int(reply[1]), int(reply[2]))
+    if reply[0] == b"expired":
+        return Expired()
     return Missing() if reply[0] == b"missing" else read_found(reply)

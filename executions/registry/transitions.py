@@ -23,12 +23,14 @@ from executions.registry.outcomes import (
     Found,
     Missing,
     Opened,
+    Owed,
     Started,
     StopFirst,
     found_or_raise,
     read_ended,
     read_found,
     read_opened,
+    read_owed,
 )
 from executions.registry.space import Space
 from executions.registry.submission import Submission, fields_of, next_message, terms_of
@@ -46,6 +48,7 @@ __all__ = [
     "Found",
     "Missing",
     "Opened",
+    "Owed",
     "Started",
     "StopFirst",
     "Submission",
@@ -56,6 +59,9 @@ __all__ = [
 
 #: Seconds that keys outlive the retention, so that the pruner finds the record whose index entries it removes.
 RETENTION_SLACK_S = 24 * 3600
+
+#: Seconds after which a message that was owed, and of which nobody said that it was sent, is owed again.
+OWED_AGAIN_S = 5
 
 #: Points of step metrics that are kept of one execution, the newest.
 METRICS_CAP = 10_000
@@ -129,7 +135,7 @@ class Transitions:
     @staticmethod
     def submit_reply(reply: list[Any]) -> Accepted | Found:
         """Read what the script answered."""
-        return Accepted(int(reply[1]), int(reply[2])) if reply[0] == b"new" else read_found(reply)
+        return Accepted(*(int(part) for part in reply[1:])) if reply[0] == b"new" else read_found(reply)
 
     @translated
     def start(
@@ -244,7 +250,7 @@ class Transitions:
             (execution_id, principal, cause, json.dumps(request), self._life_s, REVOKED_RESULT, reason.value),
         )
         if reply[0] == b"terminated":
-            return Cancelled(bool(reply[1]))
+            return Cancelled()
         if reply[0] == b"asked":
             return Asked(reply[1].decode(), int(reply[2]))
         return Missing() if reply[0] == b"missing" else read_found(reply)
@@ -315,6 +321,17 @@ class Transitions:
             ),
         )  # fmt: skip
         return read_opened(reply)
+
+    @translated
+    def due(self, execution_ids: Sequence[str]) -> list[Owed | Expired | Found | Missing]:
+        """Take what is owed to executions whose time has come: their messages, which the caller sends now."""
+        client = self._space.client
+        scripts.DUE.ensure(client)
+        pipeline = client.pipeline(transaction=False)
+        for one in execution_ids:
+            keys = self._space.keys(one).of_transition(one, 1)
+            scripts.DUE.queue(pipeline, keys, (one, OWED_AGAIN_S, self._life_s))
+        return [read_owed(reply) for reply in pipeline.execute()]
 
     @translated
     def supply(

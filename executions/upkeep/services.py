@@ -8,11 +8,12 @@ from executions.upkeep.payload_pruner import PayloadPruner
 from executions.upkeep.pruner import Pruner
 from executions.upkeep.publisher import Publisher
 from executions.upkeep.rescuer import Rescuer
+from executions.upkeep.scheduler import Scheduler
 from executions.upkeep.waker import Waker
 
 
 def chores(parts: Parts) -> list[tuple[Chore, float]]:
-    """Give every chore with the seconds between two runs."""
+    """Give the chores that may take their time, with the seconds between two runs."""
     return [
         (Rescuer(parts), 2.0),
         (Waker(parts), 2.0),
@@ -20,3 +21,8 @@ def chores(parts: Parts) -> list[tuple[Chore, float]]:
         (Pruner(parts), 2.0),
         (PayloadPruner(parts), 2.0),
     ]
+
+
+def prompt_chores(parts: Parts) -> list[tuple[Chore, float]]:
+    """Give the chores that nothing may delay, with the seconds between two runs."""
+    return [(Scheduler(parts), 0.25)]

@@ -40,7 +40,7 @@ UNBOUNDED_METHODS = {"keys", "scan", "scan_iter", "smembers", "sinter", "sunion"
 #: How a key looks in the code that makes it.
 KEY_TEXT = re.compile(
     r"^:?(?:x|log|met|cache|slots|parked|answers|worker|service):|:\{|\{0\}|"
-    r"^:(?:ix|counts|ids|started|finished|duration|marks|outbox|stops|events|meta|schema|services|workers|leader"
+    r"^:(?:ix|counts|ids|started|finished|duration|marks|outbox|due|stops|events|meta|schema|services|workers|leader"
     r"|functions|told|commands|group|chord)(?:$|:)"
 )
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections import OrderedDict
 from typing import Any
 
 from billiard.process import current_process
@@ -18,7 +17,6 @@ from celery.worker import state
 
 from executions import capture
 from executions.celery.control import install_revoke
-from executions.celery.followers import release_followers
 from executions.celery.losses import settle_loss
 from executions.celery.site import Place, Site, site_of
 from executions.clock import SYSTEM_CLOCK
@@ -27,8 +25,8 @@ from executions.errors import ExecutionsError
 from executions.ids import new_id
 from executions.registry.workers import StopCommand, read_command
 from executions.slots import Seen, Slots, Stop, token_of
-from executions.states import Status
 from executions.telemetry import log
+from executions.upkeep.services import chores, prompt_chores
 from executions.version import VERSION
 from workers.bootsteps.functions import Teller
 from workers.bootsteps.resets import Resets
@@ -45,9 +43,6 @@ TICK_S = 0.2
 #: Slots beyond the pool's size, so that it may grow.
 SPARE_SLOTS = 256
 
-#: Cancelled executions whose messages have not come yet, that a worker remembers; the oldest are forgotten.
-CANCELLED_KEPT = 10_000
-
 _POOL_NAMES = {"thread": "threads"}
 
 
@@ -59,7 +54,7 @@ class Fleet(bootsteps.StartStopStep):
     def __init__(self, parent: Any, **options: Any) -> None:
         self.site = site_of(parent.app)
         self.thread: FleetThread | None = None
-        self.upkeep: UpkeepThread | None = None
+        self.upkeep: list[UpkeepThread] = []
         if self.site is None:
             self.enabled = False
             return
@@ -93,12 +88,16 @@ class Fleet(bootsteps.StartStopStep):
             install_soft_signal(self.site.place)
         self.thread = FleetThread(self.site, self.site.place, parent)
         self.thread.start()
-        self.upkeep = UpkeepThread(self.site, lambda: self.thread.term if self.thread else "")
-        self.upkeep.start()
+        self.upkeep = [
+            UpkeepThread(name, self.site, made, lambda: self.thread.term if self.thread else "")
+            for name, made in (("upkeep", chores), ("schedule", prompt_chores))
+        ]
+        for thread in self.upkeep:
+            thread.start()
 
     def stop(self, parent: Any) -> None:
-        if self.upkeep is not None:
-            self.upkeep.leave()
+        for thread in self.upkeep:
+            thread.leave()
         if self.thread is not None:
             self.thread.leave()
 
@@ -117,8 +116,6 @@ class FleetThread(threading.Thread):
         self._watched = Watched()
         self._beat_at = 0.0
         self._subscription: Any = None
-        self._cancelled: OrderedDict[str, None] = OrderedDict()
-        signals.task_received.connect(self._on_received, weak=False)
         self.term = f"{place.worker}#{new_id()}"
         self._stopper = Stopper(
             place.slots, pool_for(place), site.settings, on_kill=self._before_kill, on_stuck=self._say_stuck
@@ -189,44 +186,11 @@ class FleetThread(threading.Thread):
         if command["do"] == "stop" and command["worker"] == self._place.worker:
             stop = StopCommand(command["id"], command["attempt"], command["mode"], command["grace_s"])
             self._stopper.ask(stop, SYSTEM_CLOCK.monotonic())
-        elif command["do"] == "cancelled":
-            self._release(command["id"])
         elif command["do"] == "services":
             self._site.services.forget(command["name"])
             self._teller.service_changed(command["name"])
             if command.get("answer"):
                 self._site.services.answer(command["answer"], self._place.worker)
-
-    def _release(self, execution_id: str) -> None:
-        """An execution whose message waits here for its time was cancelled: nobody must wait for it any longer."""
-        request = state.requests.get(execution_id) or self._scheduled(execution_id)
-        if request is not None:
-            release_followers(request.task.backend, request._context)
-            return
-        # Its message may still be on its way here.
-        self._cancelled[execution_id] = None
-        while len(self._cancelled) > CANCELLED_KEPT:
-            self._cancelled.popitem(last=False)
-
-    def _on_received(self, request: Any = None, **_: Any) -> None:
-        """A message came, by Celery's signal: let those go who wait for it, where it was cancelled meanwhile."""
-        if request is None or request.id not in self._cancelled:
-            return
-        self._cancelled.pop(request.id, None)
-        try:
-            if self._site.transitions.status_of(request.id) is Status.TERMINATED:
-                release_followers(request.task.backend, request._context)
-        except ExecutionsError:
-            log(logger, "registry.unreachable", while_doing="release")
-
-    def _scheduled(self, execution_id: str) -> Any:
-        """Celery before 5.5 knew a request that waits for its time only as an entry of its timer."""
-        timer = getattr(self._worker.consumer, "timer", None)
-        for waiting in list(timer.schedule.queue) if timer else ():
-            first = next(iter(waiting.entry.args), None)
-            if getattr(first, "id", None) == execution_id:
-                return first
-        return None
 
     def _look(self) -> None:
         self._stopper.tick(SYSTEM_CLOCK.monotonic())
