@@ -182,8 +182,8 @@ class World:
 def shard_names(keys: ShardKeys) -> list[str]:
     """Give the keys of a shard that belong to no single execution."""
     return [
-        keys.index, keys.counts, keys.ids, keys.started, keys.finished, keys.duration, keys.marks, keys.outbox, keys.due,
-        keys.stops, keys.events, keys.meta,
+        keys.index, keys.counts, keys.ids, keys.started, keys.finished, keys.duration, keys.marks, keys.outbox,
+        keys.due, keys.stops, keys.events, keys.meta,
     ]  # fmt: skip
 
 
