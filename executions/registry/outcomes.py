@@ -8,6 +8,9 @@ from typing import Any
 from executions.errors import NotFound
 from executions.states import Reason, Status
 
+#: Seconds after which a message that was owed, and of which nobody said that it was sent, is owed again.
+OWED_AGAIN_S = 5
+
 
 @dataclass(frozen=True)
 class Accepted:

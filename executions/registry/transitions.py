@@ -15,6 +15,7 @@ from executions import ids
 from executions.registry import scripts
 from executions.registry.connection import translated
 from executions.registry.outcomes import (
+    OWED_AGAIN_S,
     Accepted,
     Asked,
     Cancelled,
@@ -59,9 +60,6 @@ __all__ = [
 
 #: Seconds that keys outlive the retention, so that the pruner finds the record whose index entries it removes.
 RETENTION_SLACK_S = 24 * 3600
-
-#: Seconds after which a message that was owed, and of which nobody said that it was sent, is owed again.
-OWED_AGAIN_S = 5
 
 #: Points of step metrics that are kept of one execution, the newest.
 METRICS_CAP = 10_000
@@ -329,8 +327,7 @@ class Transitions:
         scripts.DUE.ensure(client)
         pipeline = client.pipeline(transaction=False)
         for one in execution_ids:
-            keys = self._space.keys(one).of_transition(one, 1)
-            scripts.DUE.queue(pipeline, keys, (one, OWED_AGAIN_S, self._life_s))
+            scripts.DUE.queue(pipeline, self._space.keys(one).of_transition(one, 1), (one, OWED_AGAIN_S, self._life_s))
         return [read_owed(reply) for reply in pipeline.execute()]
 
     @translated
