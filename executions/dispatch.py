@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from celery import Celery
 from kombu.exceptions import OperationalError
-from kombu.transport import TRANSPORT_ALIASES
+from kombu.transport import TRANSPORT_ALIASES, redis
 
 from executions import codec
 from executions.clock import to_datetime
@@ -17,6 +18,7 @@ from executions.errors import Unavailable
 from executions.lazy import lazy
 from executions.registry.address import broker_at, is_registry_url, verified
 from executions.registry.connection import translated
+from executions.registry.outcomes import Owed
 from executions.registry.space import Space
 
 #: The header in which a message carries its attempt and, where its arguments are large, where they are.
@@ -43,7 +45,6 @@ class Envelope:
     payload: str | None = None
     parent_id: str | None = None
     root_id: str | None = None
-    eta_us: int | None = None
     expires_us: int | None = None
     retries: int = 0
     kept: Mapping[str, Any] = field(default_factory=dict)
@@ -110,6 +111,24 @@ class Dispatcher:
         except self._errors:
             return 0
 
+    def oldest(self, queue: str) -> list[str] | None:
+        """Give the ids of the messages that have lain longest in a queue, one of each priority.
+
+        `None` where the broker cannot say it. A message that is none of ours has the id it came with, or none.
+        """
+        name = queue or self.app.conf.task_default_queue or DEFAULT_QUEUE
+        try:
+            with self.app.connection_for_read() as connection:
+                channel = connection.default_channel
+                if not isinstance(channel, redis.Channel):
+                    return None
+                prefix = channel.global_keyprefix or ""
+                names = [f"{prefix}{channel._q_for_pri(name, step)}" for step in channel.priority_steps]
+                found = [channel.client.lindex(one, -1) for one in names]
+        except self._errors:
+            return None
+        return [_id_in(text) for text in found if text is not None]
+
     @lazy
     def _errors(self) -> tuple[type[Exception], ...]:
         """What the broker's driver raises where a queue, or the broker itself, is not there."""
@@ -118,14 +137,36 @@ class Dispatcher:
         return (OperationalError, ImportError, *connection.channel_errors, *connection.connection_errors)
 
     @translated
+    def send_owed(self, space: Space, owed: Mapping[str, Owed]) -> None:
+        """Send the messages of executions whose time has come, or of one that others wait for in vain."""
+        pipeline = space.client.pipeline(transaction=False)
+        for one in owed:
+            pipeline.hgetall(space.keys(one).record(one))
+        found = zip(owed.items(), pipeline.execute(), strict=True)
+        # The attempt that was owed, whatever has happened since: a message that comes too late is refused.
+        self.publish_many([replace(envelope_of(one, _text(raw)), attempt=what.attempt) for (one, what), raw in found])
+
+    @translated
     def republish(self, space: Space, execution_id: str) -> bool:
         """Send the message of a waiting execution again, from what its record keeps."""
         raw = space.client.hgetall(space.keys(execution_id).record(execution_id))
-        text = {key.decode(): value.decode(errors="replace") for key, value in raw.items()}
+        text = _text(raw)
         if text.get("st") != "pending":
             return False
         self.publish(envelope_of(execution_id, text))
         return True
+
+
+def _text(raw: Mapping[bytes, bytes]) -> dict[str, str]:
+    return {key.decode(): value.decode(errors="replace") for key, value in raw.items()}
+
+
+def _id_in(message: bytes) -> str:
+    """Give the id in a message as kombu writes it; nothing where it is none."""
+    try:
+        return str(json.loads(message)["headers"]["id"])
+    except (ValueError, TypeError, LookupError):
+        return ""
 
 
 #: A client that waits for a broker must not wait for ever.
@@ -171,7 +212,6 @@ def envelope_of(execution_id: str, raw: Mapping[str, str]) -> Envelope:
         payload=payload,
         parent_id=raw.get("pa"),
         root_id=raw.get("ro"),
-        eta_us=int(raw["eta"]) if raw.get("eta") else None,
         expires_us=int(raw["ex"]) if raw.get("ex") else None,
         retries=int(raw.get("re") or 0),
         kept=codec.decode(raw["hd"]) if raw.get("hd") else {},
@@ -187,7 +227,6 @@ def _message(app: Celery, envelope: Envelope) -> tuple[Any, dict[str, Any]]:
         envelope.function,
         args=tuple(envelope.args),
         kwargs=dict(envelope.kwargs),
-        eta=to_datetime(envelope.eta_us),
         expires=to_datetime(envelope.expires_us),
         group_id=headers.pop("group", None),
         group_index=headers.pop("group_index", None),

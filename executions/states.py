@@ -70,6 +70,7 @@ TRANSITIONS: frozenset[tuple[str, Status | None, Status]] = frozenset(
         ("park", Status.PENDING, Status.PENDING),
         ("unpark", Status.PENDING, Status.PENDING),
         ("supply", Status.PENDING, Status.PENDING),
+        ("due", Status.PENDING, Status.PENDING),
         ("succeed", Status.RUNNING, Status.SUCCESS),
         ("succeed", Status.RUNNING, Status.CACHED),
         ("fail", Status.RUNNING, Status.FAILED),

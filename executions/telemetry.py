@@ -22,6 +22,7 @@ ACTIONS: dict[str, tuple[int, str]] = {
         logging.WARNING,
         "the operator: the cache or the payload store was away, a function was run all the same",
     ),
+    "execution.unsendable": (logging.ERROR, "the operator: a record is broken, its message cannot be made"),
     "logs.unwritten": (logging.WARNING, "the operator: log lines could not be stored"),
     "worker.lost": (logging.WARNING, "the operator: a worker stopped beating"),
     "worker.term_over": (logging.ERROR, "the operator: this worker was declared dead and starts anew"),

@@ -55,8 +55,6 @@ def stop(site: Site, execution_id: str, *, terminate: bool, signal: Any) -> bool
         site.workers.push_stop(outcome.worker, execution_id, outcome.attempt, mode, None)
     elif isinstance(outcome, Cancelled):
         parking.forget(site, execution_id)
-        if outcome.has_followers:
-            site.workers.push_cancelled(execution_id)
     return not isinstance(outcome, Missing)
 
 

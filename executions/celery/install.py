@@ -11,7 +11,7 @@ from celery.backends.base import DisabledBackend
 
 from executions.celery.backend import RegistryBackend, recorded
 from executions.celery.control import ExecutionsControl
-from executions.celery.publish import MACHINERY, RecordingAMQP, fresh_id
+from executions.celery.publish import MACHINERY, Call, RecordingAMQP, calling
 from executions.celery.site import Site, site_of
 from executions.celery.task import adopt_all
 from executions.client import Client
@@ -66,14 +66,16 @@ def _send_task(
     app: Celery, send: Any, name: str, args: Any = None, kwargs: Any = None, *rest: Any, **options: Any
 ) -> Any:
     """Give an execution an id of ours, which sorts by time, where the caller chose none."""
-    if rest or options.get("task_id") or name in MACHINERY:
+    if rest or name in MACHINERY:
         return send(name, args, kwargs, *rest, **options)
-    made = options["task_id"] = new_id()
-    token = fresh_id.set(made)
+    is_fresh = not options.get("task_id")
+    if is_fresh:
+        options["task_id"] = new_id()
+    token = calling.set(Call(str(options["task_id"]), is_fresh, options.get("countdown")))
     try:
         return send(name, args, kwargs, *rest, **options)
     finally:
-        fresh_id.reset(token)
+        calling.reset(token)
 
 
 def _known_broker(app: Celery, **_: Any) -> None:

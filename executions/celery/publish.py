@@ -49,8 +49,21 @@ _DERIVED = frozenset(
 _EMPTY_EMBED = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 
 
-#: The id that was made for the message which is being sent: no execution can have it yet.
-fresh_id: ContextVar[str] = ContextVar("executions_fresh_id", default="")
+@dataclass(frozen=True)
+class Call:
+    """What a caller asked for, of which the message does not tell."""
+
+    id: str = ""
+    #: Whether the id was made for this very call: no execution can have it yet.
+    is_fresh: bool = False
+    #: A delay in seconds. The message has a time in its place, by the clock of whoever sends it.
+    countdown: float | None = None
+
+
+_NO_CALL = Call()
+
+#: The call whose message is being sent.
+calling: ContextVar[Call] = ContextVar("executions_calling", default=_NO_CALL)
 
 
 class RecordingAMQP(AMQP):
@@ -95,6 +108,8 @@ class RecordingProducer:
         outgoing = Outgoing(self._site, self._function, self._given, body, headers, options)
         rider = outgoing.ride(self._producer)
         attempt = 1 if rider else outgoing.record()
+        if attempt is None:
+            return None  # The scheduler sends it when its time has come.
         body, options = outgoing.wire(attempt)
         token = riding.set(rider)
         try:
@@ -138,7 +153,11 @@ class Outgoing:
 
     def ride(self, producer: Any) -> Rider | None:
         """Give the row to be written with the message, where one server takes both and the id is nobody's yet."""
-        if fresh_id.get() != self.id or self.options.get("exchange"):
+        call = calling.get()
+        if not call.is_fresh or call.id != self.id or self.options.get("exchange"):
+            return None
+        # Whether a time lies ahead is for the registry's clock to say, and then no message is sent at all.
+        if self.headers.get("eta"):
             return None
         # Asked last: it connects, and an execution's own message waits for the registry first.
         if not isinstance(producer.channel, Channel):
@@ -148,18 +167,18 @@ class Outgoing:
         self.is_new = True
         return Rider(*self.site.transitions.submit_call(self._submission()))
 
-    def record(self) -> int:
-        """Write the message to the registry; give the number of the attempt that it is for."""
+    def record(self) -> int | None:
+        """Write the message to the registry; give the number of the attempt that it is for, or nothing if it waits."""
         running, submission = context.running(), self._submission()
         if running is not None and running.id == self.id:
             return self._next_attempt(running, submission)
         outcome = self.site.transitions.submit(submission)
         if not isinstance(outcome, Found):
             self.is_new = True
-            return 1
+            return 1 if outcome.eta_us is None else None
         return self._sent_again(outcome, submission)
 
-    def _next_attempt(self, running: context.Running, submission: Submission) -> int:
+    def _next_attempt(self, running: context.Running, submission: Submission) -> int | None:
         """The running function sends its own message again: `retry()`, or `replace()` by another function."""
         retried = self.headers["retries"] > running.extra.get("retries", 0)
         reason = Reason.RETRYING if retried else Reason.QUEUED
@@ -179,10 +198,10 @@ class Outgoing:
             raise Terminated(context.TERMINATION_MESSAGE)
         if isinstance(outcome, Opened):
             running.extra["handed_on"] = True
-            return outcome.attempt
+            return _attempt_now(outcome)
         raise Conflict(f"execution {self.id} is not owned by attempt {running.attempt} any more")
 
-    def _sent_again(self, found: Found, submission: Submission) -> int:
+    def _sent_again(self, found: Found, submission: Submission) -> int | None:
         """A message for an id that is known: from Celery's own recovery, or from a caller who chose the id."""
         transitions = self.site.transitions
         outcome: Any = found
@@ -203,7 +222,9 @@ class Outgoing:
                 self.id, principal=self.site.settings.principal, message="sent again under the same id",
                 coming=next_message(submission), function=self.function,
             )  # fmt: skip
-        return outcome.attempt if isinstance(outcome, Opened) else found.attempt + 1
+        elif found.reason is Reason.SCHEDULED:
+            return None  # It is accepted already, and goes by its own time.
+        return _attempt_now(outcome) if isinstance(outcome, Opened) else found.attempt + 1
 
     def _submission(self) -> Submission:
         given, headers = self.given, self.headers
@@ -211,7 +232,8 @@ class Outgoing:
         function.check_service(given.get("service"))
         inputs = self._inputs(function)
         self.payload = inputs.reference
-        eta = _us(headers.get("eta"))
+        eta, call = _us(headers.get("eta")), calling.get()
+        delay = round(call.countdown * 1_000_000) if eta and call.countdown and call.id == self.id else None
         tags = (*function.tags, *(str(tag) for tag in given.get("tags") or ()))
         return Submission(
             id=self.id,
@@ -219,7 +241,6 @@ class Outgoing:
             inputs=inputs.shown,
             payload=inputs.true,
             headers=self._kept(),
-            reason=Reason.QUEUED if eta is None else Reason.SCHEDULED,
             options=call_policy(given),
             name=given.get("execution_name"),
             service=function.service,
@@ -232,6 +253,7 @@ class Outgoing:
             reference=given.get("reference"),
             retries=headers.get("retries") or 0,
             eta_us=eta,
+            delay_us=delay if delay is None else max(0, delay),
             expires_us=_us(headers.get("expires")),
             tags=tuple(dict.fromkeys(tags)),
             properties={k: codec.encode(v, f"property {k!r}") for k, v in (given.get("properties") or {}).items()},
@@ -277,6 +299,8 @@ class Outgoing:
         if self.payload:
             mark["payload"] = self.payload
             self.body = ((), {}, self.body[2])
+        # What has a time that is over starts at once, whatever the clock of the worker says.
+        self.headers["eta"] = None
         self.headers[HEADER] = mark
         return self.body, self.options
 
@@ -306,6 +330,10 @@ def record_received(site: Site, task: Any, request: Any) -> None:
 def call_policy(given: Mapping[str, Any]) -> dict[str, Any]:
     """Check the policy options of a call."""
     return parse_policy({key: value for key, value in given.items() if key in FIELD_NAMES}).as_dict()
+
+
+def _attempt_now(opened: Opened) -> int | None:
+    return opened.attempt if opened.eta_us is None else None
 
 
 def _other(parent_id: str | None, own_id: str) -> str | None:

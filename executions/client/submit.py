@@ -20,7 +20,6 @@ from executions.parts import Parts
 from executions.policy import FIELD_NAMES, parse_policy
 from executions.registry.queries import Queries
 from executions.registry.transitions import Accepted, Found, Submission
-from executions.states import Reason
 
 #: Options of a submit besides the policy's fields; anything else is an argument of the function.
 OPTIONS = FIELD_NAMES | {
@@ -30,6 +29,9 @@ OPTIONS = FIELD_NAMES | {
 
 #: Executions that go to the registry, and then to the broker, in one batch.
 BATCH = 500
+
+#: The longest that anything can be put off, a hundred years: it must stay a time that can be shown.
+LATEST_S = 100 * 366 * 24 * 3600
 
 
 class Submitter:
@@ -60,7 +62,7 @@ class Submitter:
     ) -> Execution:
         submission, envelope = self._prepare(name, known, args, kwargs, given)
         outcome = self._parts.transitions.submit(submission)
-        if is_ours(outcome, given):
+        if is_to_be_sent(outcome, given):
             self._parts.dispatcher.publish(envelope)
         return self._picture(submission, outcome)
 
@@ -78,7 +80,9 @@ class Submitter:
             prepared = [self._prepare(name, known, args, kwargs, options) for args, kwargs in arguments]
             outcomes = self._parts.transitions.submit_many([submission for submission, _ in prepared])
             new = [
-                envelope for (_, envelope), outcome in zip(prepared, outcomes, strict=True) if is_ours(outcome, options)
+                envelope
+                for (_, envelope), outcome in zip(prepared, outcomes, strict=True)
+                if is_to_be_sent(outcome, options)
             ]
             self._parts.dispatcher.publish_many(new)
             done += [
@@ -116,7 +120,7 @@ class Submitter:
         function = known or Function(name=name, service=given.get("service"))
         given = self._with_declared(function, given)
         inputs = prepare(args, kwargs, settings, self._parts.payloads, names=function.places, also=function.redact)
-        eta, expires = _moment(given, "eta", "countdown"), _moment(given, "expires", "expires")
+        (eta, delay), expires = _start(given), _moment("expires", given.get("expires"))
         caller = context.running()
         execution_id = given.get("id") or (named_id(given["name"], name) if given.get("name") else new_id())
         queue = given["queue"]
@@ -127,7 +131,6 @@ class Submitter:
             inputs=inputs.shown,
             payload=inputs.true,
             headers=codec.encode(kept) if kept else None,
-            reason=Reason.QUEUED if eta is None else Reason.SCHEDULED,
             options=parse_policy({key: given[key] for key in FIELD_NAMES & given.keys()}).as_dict(),
             name=given.get("name"),
             service=function.service,
@@ -139,6 +142,7 @@ class Submitter:
             root_id=(caller.root_id or caller.id) if caller else None,
             reference=given.get("reference"),
             eta_us=eta,
+            delay_us=delay,
             expires_us=expires,
             tags=tuple(dict.fromkeys((*function.tags, *(str(tag) for tag in given.get("tags") or ())))),
             properties=_properties(given.get("properties") or {}),
@@ -147,7 +151,7 @@ class Submitter:
             id=execution_id, function=name, attempt=1,
             args=() if inputs.reference else args, kwargs={} if inputs.reference else kwargs,
             queue=queue, payload=inputs.reference, parent_id=submission.parent_id, root_id=submission.root_id,
-            eta_us=eta, expires_us=expires, kept=kept,
+            expires_us=expires, kept=kept,
         )  # fmt: skip
         return submission, envelope
 
@@ -159,12 +163,14 @@ class Submitter:
         return merged
 
 
-def is_ours(outcome: Accepted | Found, given: Mapping[str, Any]) -> bool:
-    """Tell whether this very call made the row, so that its message is to be sent.
+def is_to_be_sent(outcome: Accepted | Found, given: Mapping[str, Any]) -> bool:
+    """Tell whether this very call made the row, and its time has come.
 
     An id that was made for the call cannot be anybody else's: it is found where the first reply got lost.
     """
-    return isinstance(outcome, Accepted) or not (given.get("name") or given.get("id"))
+    if isinstance(outcome, Accepted):
+        return outcome.eta_us is None
+    return not any(given.get(option) is not None for option in ("name", "id", "eta", "countdown"))
 
 
 def function_name(function: Any) -> str:
@@ -195,19 +201,29 @@ def _properties(given: Mapping[str, Any]) -> dict[str, str]:
     return {str(key): codec.encode(value, f"property {key!r}") for key, value in given.items()}
 
 
-def _moment(given: Mapping[str, Any], absolute: str, relative: str) -> int | None:
+def _start(given: Mapping[str, Any]) -> tuple[int | None, int | None]:
+    """Read when it may start: at a time, or after a delay that the registry's clock counts."""
+    name = "eta" if given.get("eta") is not None else "countdown"
+    value = given.get(name)
+    if value is None or isinstance(value, datetime):
+        return _moment(name, value), None
+    return None, round(_seconds(name, value) * 1_000_000)
+
+
+def _moment(name: str, value: Any) -> int | None:
     """Read a time that is given as such, or as seconds from now."""
-    value = given.get(absolute)
-    if value is None:
-        value = given.get(relative)
     if value is None:
         return None
     if isinstance(value, datetime):
         return to_us(value)
+    return round((SYSTEM_CLOCK.now() + _seconds(name, value)) * 1_000_000)
+
+
+def _seconds(name: str, value: Any) -> float:
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or seconds < 0:
-        raise InvalidInput(f"{absolute} must be a time or a number of seconds from now, not {value!r}")
-    return round((SYSTEM_CLOCK.now() + seconds) * 1_000_000)
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds <= LATEST_S:
+        raise InvalidInput(f"{name} must be a time or a number of seconds from now, not {value!r}")
+    return seconds
 
 
 def _batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:

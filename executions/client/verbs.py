@@ -112,8 +112,6 @@ class ClientVerbs:
             self._parts.workers.push_stop(outcome.worker, execution_id, outcome.attempt, mode, grace)
         elif isinstance(outcome, Cancelled):
             parking.forget(self._parts, execution_id)
-            if outcome.has_followers:
-                self._parts.workers.push_cancelled(execution_id)
         return found_or_raise(outcome, execution_id)
 
     def rerun_one(self, execution: Execution, sync: bool) -> Execution:

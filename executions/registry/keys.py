@@ -16,6 +16,7 @@ script can touch them together. `ns` is the namespace, `ex` unless set otherwise
 | `ns:{n}:duration`        | zset   | number by microseconds * 1024 + low bits           | goes with the record | finish | queries |
 | `ns:{n}:marks`           | zset   | every 512th number by its creation time            | trimmed by the pruner | submit | queries |
 | `ns:{n}:outbox`          | zset   | id by the time since which it waits for a worker   | goes at start | submit, retry, rerun | publisher |
+| `ns:{n}:due`             | zset   | id by the time (us) at which its message is owed   | goes when it is sent | submit, retry, rerun, terminate | scheduler |
 | `ns:{n}:stops`           | hash   | id -> stop request of a running execution          | goes at the end | terminate | workers |
 | `ns:{n}:events`          | stream | every new entry of a status log                    | capped | transitions | events |
 | `ns:{n}:cache:<digest>`  | string | `<attempt>/<id>` that has computed a call; the digest chooses the shard | `cache_ttl` | cache | cache |
@@ -99,6 +100,10 @@ class ShardKeys:
         return f"{self.prefix}outbox"
 
     @lazy
+    def due(self) -> str:
+        return f"{self.prefix}due"
+
+    @lazy
     def stops(self) -> str:
         return f"{self.prefix}stops"
 
@@ -132,6 +137,7 @@ class ShardKeys:
             self.log(execution_id, attempt),
             self.stops,
             self.marks,
+            self.due,
         )
 
 

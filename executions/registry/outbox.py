@@ -25,13 +25,15 @@ class Outbox:
         self._space = space
 
     @translated
-    def older_than(self, seconds: float, limit: int) -> list[Waiting]:
+    def older_than(self, seconds: float, limit: int, skip: int = 0) -> list[Waiting]:
         """List what has waited longer than this, the oldest first; entries that are no longer pending are dropped."""
         found: list[Waiting] = []
         for keys in self._space.all_keys():
             now_s, now_us = self._space.client.time()
             latest = (now_s - seconds) * 1_000_000 + now_us
-            entries = self._space.client.zrangebyscore(keys.outbox, "-inf", latest, start=0, num=limit, withscores=True)
+            entries = self._space.client.zrangebyscore(
+                keys.outbox, "-inf", latest, start=skip, num=limit, withscores=True
+            )
             pipeline = self._space.client.pipeline(transaction=False)
             for raw_id, _ in entries:
                 pipeline.hmget(keys.record(raw_id.decode()), "st", "qu", "eta")
@@ -45,6 +47,13 @@ class Outbox:
             if gone:
                 self._space.client.zrem(keys.outbox, *gone)
         return found
+
+    @translated
+    def since_us(self, execution_id: str) -> float | None:
+        """Tell since when an execution waits; nothing where it does not."""
+        if not execution_id:
+            return None
+        return self._space.client.zscore(self._space.keys(execution_id).outbox, execution_id)
 
     @translated
     def touch(self, execution_id: str) -> None:

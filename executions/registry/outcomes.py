@@ -8,6 +8,9 @@ from typing import Any
 from executions.errors import NotFound
 from executions.states import Reason, Status
 
+#: Seconds after which a message that was owed, and of which nobody said that it was sent, is owed again.
+OWED_AGAIN_S = 5
+
 
 @dataclass(frozen=True)
 class Accepted:
@@ -16,6 +19,8 @@ class Accepted:
     #: Its number within its shard.
     number: int
     created_us: int
+    #: When it may start, where that lies ahead: its message is sent then, by the scheduler.
+    eta_us: int | None = None
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,16 @@ class Opened:
     """The execution waits for its next attempt."""
 
     attempt: int
+    #: When it may start, where that lies ahead: its message is sent then, by the scheduler.
+    eta_us: int | None = None
+
+
+@dataclass(frozen=True)
+class Owed:
+    """Its message is to be sent now, and is owed again at this time unless somebody says that it was sent."""
+
+    attempt: int
+    again_us: int
 
 
 @dataclass(frozen=True)
@@ -78,9 +93,6 @@ class Poison:
 @dataclass(frozen=True)
 class Cancelled:
     """The execution was waiting and is terminated."""
-
-    #: Whether its message carries what others wait for: a chain's next step, a chord's body.
-    has_followers: bool = False
 
 
 @dataclass(frozen=True)
@@ -113,5 +125,14 @@ def read_ended(reply: list[Any]) -> Ended | Found | Missing:
 def read_opened(reply: list[Any]) -> Opened | Found | Missing:
     """Read the answer of a script that makes wait."""
     if reply[0] == b"ok":
-        return Opened(int(reply[1]))
+        return Opened(int(reply[1]), int(reply[2]) if len(reply) > 2 else None)
+    return Missing() if reply[0] == b"missing" else read_found(reply)
+
+
+def read_owed(reply: list[Any]) -> Owed | Expired | Found | Missing:
+    """Read the answer of the script that takes what is due."""
+    if reply[0] == b"ok":
+        return Owed(int(reply[1]), int(reply[2]))
+    if reply[0] == b"expired":
+        return Expired()
     return Missing() if reply[0] == b"missing" else read_found(reply)

@@ -18,6 +18,7 @@ from executions.registry.outcomes import Accepted
 from executions.registry.records import FORMAT, decode_record
 from executions.registry.rounds import Steps, batches, hmget
 from executions.registry.submission import Submission
+from executions.states import Reason
 
 #: Numbers whose ids lie together; `lua/_prelude.lua` has the same.
 ID_CHUNK = 64
@@ -169,8 +170,10 @@ def accepted_record(s: Submission, accepted: Accepted) -> dict[str, str]:
     """Give the record as `submit.lua` has just written it."""
     fields = submissions.fields_of(s)
     at_us = str(accepted.created_us)
+    reason = s.reason if accepted.eta_us is None else Reason.SCHEDULED
     return {
-        "v": str(FORMAT), "no": str(accepted.number), "st": "pending", "rs": s.reason.value, "at": "0", "cr": at_us,
-        "ls": "1", "1": f"pending/{s.reason.value}|{at_us}|0||{s.message}",
+        "v": str(FORMAT), "no": str(accepted.number), "st": "pending", "rs": reason.value, "at": "0", "cr": at_us,
+        "ls": "1", "1": f"pending/{reason.value}|{at_us}|0||{s.message}",
         **{str(code): str(value) for code, value in zip(fields[::2], fields[1::2], strict=True)},
+        **({"eta": str(accepted.eta_us)} if accepted.eta_us is not None else {}),
     }  # fmt: skip

@@ -32,7 +32,9 @@ class Submission:
     reference: str | None = None
     #: Celery's own count of retries, which its `retry()` goes by.
     retries: int = 0
+    #: Not before this time or, by the registry's clock, not before so long from now. Give one of them.
     eta_us: int | None = None
+    delay_us: int | None = None
     expires_us: int | None = None
     tags: tuple[str, ...] = ()
     properties: dict[str, str] = field(default_factory=dict)
@@ -43,10 +45,15 @@ class Submission:
 def next_message(s: Submission) -> list[Any]:
     """Give what changes on the record when another message is sent for an execution that is known."""
     fields: list[Any] = ["in", s.inputs, "pay", s.payload or "", "hd", s.headers or "", "re", s.retries]
-    for code, value in (("eta", s.eta_us), ("ex", s.expires_us)):
+    for code, value in (("eta", _eta(s)), ("ex", s.expires_us)):
         if value is not None:
             fields += (code, value)
     return fields
+
+
+def _eta(s: Submission) -> int | str | None:
+    """Write the time as the scripts read it, which make a time of a delay."""
+    return s.eta_us if s.delay_us is None else f"+{s.delay_us}"
 
 
 def fields_of(s: Submission) -> list[Any]:
@@ -55,7 +62,7 @@ def fields_of(s: Submission) -> list[Any]:
     for code, value in (
         ("pay", s.payload), ("hd", s.headers), ("nm", s.name), ("sv", s.service), ("pl", s.pipeline),
         ("sg", s.stage), ("qu", s.queue), ("pr", s.principal), ("pa", s.parent_id), ("ref", s.reference),
-        ("eta", s.eta_us), ("ex", s.expires_us),
+        ("eta", _eta(s)), ("ex", s.expires_us),
     ):  # fmt: skip
         if value is not None:
             fields += (code, value)

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from executions import ids
 from executions.policy import DEFAULT_CRASH_CAP, NO_POLICY, Policy, write_reset
 from executions.registry import scripts
 from executions.registry.connection import translated
+from executions.registry.ending import REVOKED_RESULT, Ending
 from executions.registry.outcomes import (
+    OWED_AGAIN_S,
     Accepted,
     Asked,
     Cancelled,
@@ -24,6 +25,7 @@ from executions.registry.outcomes import (
     Found,
     Missing,
     Opened,
+    Owed,
     Poison,
     Started,
     StopFirst,
@@ -31,6 +33,7 @@ from executions.registry.outcomes import (
     read_ended,
     read_found,
     read_opened,
+    read_owed,
 )
 from executions.registry.space import Space
 from executions.registry.submission import Submission, fields_of, next_message, terms_of
@@ -48,6 +51,7 @@ __all__ = [
     "Found",
     "Missing",
     "Opened",
+    "Owed",
     "Poison",
     "Started",
     "StopFirst",
@@ -62,27 +66,6 @@ RETENTION_SLACK_S = 24 * 3600
 
 #: Points of step metrics that are kept of one execution, the newest.
 METRICS_CAP = 10_000
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ending:
-    """How an attempt ended: the fields to write and what to tell those who wait."""
-
-    status: Status
-    reason: Reason = Reason.NONE
-    message: str = ""
-    principal: str = ""
-    #: The result as Celery's clients read it: the output, or the error, as JSON.
-    result: str = "null"
-    traceback: str = "null"
-    children: str = "[]"
-    fields: tuple[Any, ...] = ()
-
-
-#: What those who wait for a terminated execution get to see, as Celery writes it.
-REVOKED_RESULT = json.dumps(
-    {"exc_type": "TaskRevokedError", "exc_message": ["terminated"], "exc_module": "celery.exceptions"}
-)
 
 
 class Transitions:
@@ -132,7 +115,7 @@ class Transitions:
     @staticmethod
     def submit_reply(reply: list[Any]) -> Accepted | Found:
         """Read what the script answered."""
-        return Accepted(int(reply[1]), int(reply[2])) if reply[0] == b"new" else read_found(reply)
+        return Accepted(*(int(part) for part in reply[1:])) if reply[0] == b"new" else read_found(reply)
 
     @translated
     def start(
@@ -248,7 +231,7 @@ class Transitions:
             (execution_id, principal, cause, json.dumps(request), self._life_s, REVOKED_RESULT, reason.value),
         )
         if reply[0] == b"terminated":
-            return Cancelled(bool(reply[1]))
+            return Cancelled()
         if reply[0] == b"asked":
             return Asked(reply[1].decode(), int(reply[2]))
         return Missing() if reply[0] == b"missing" else read_found(reply)
@@ -333,6 +316,16 @@ class Transitions:
             ),
         )  # fmt: skip
         return read_opened(reply)
+
+    @translated
+    def due(self, execution_ids: Sequence[str]) -> list[Owed | Expired | Found | Missing]:
+        """Take what is owed to executions whose time has come: their messages, which the caller sends now."""
+        client = self._space.client
+        scripts.DUE.ensure(client)
+        pipeline = client.pipeline(transaction=False)
+        for one in execution_ids:
+            scripts.DUE.queue(pipeline, self._space.keys(one).of_transition(one, 1), (one, OWED_AGAIN_S, self._life_s))
+        return [read_owed(reply) for reply in pipeline.execute()]
 
     @translated
     def supply(

@@ -158,11 +158,6 @@ class Workers:
         )
 
     @translated
-    def push_cancelled(self, execution_id: str) -> None:
-        """Tell the workers that one of them may hold the message of an execution that will never run."""
-        self.push({"do": "cancelled", "id": execution_id})
-
-    @translated
     def push(self, command: dict[str, Any]) -> None:
         """Tell all workers something."""
         self._space.client.publish(keys.commands(self._space.namespace), json.dumps(command))

@@ -11,11 +11,15 @@ from executions.upkeep import Report
 
 logger = logging.getLogger(__name__)
 
-#: Seconds that a message may take to a worker before it counts as lost, if its queue is empty.
+#: Seconds that a message may take to a worker before it counts as lost, if its queue does not explain the waiting.
 LOST_AFTER_S = 20.0
 
-#: Executions that one run looks at in each shard.
+#: So many times longer it may take where messages lie in its queue and the broker cannot say how old they are.
+PATIENCE = 10
+
+#: Executions that one run looks at in each shard, and those that it sends again on a mere suspicion.
 LOOKED_AT = 500
+SUSPECTED_AT_ONCE = 50
 
 
 class Publisher:
@@ -25,23 +29,44 @@ class Publisher:
         self._parts = parts
         self._after_s = after_s
         self._outbox = Outbox(parts.space)
+        #: Where the look past the oldest goes on: those of a queue without workers must not hide all others.
+        self._skip = 0
 
     def run_once(self, now: float) -> Report:
-        """Send again what has waited too long while its queue is empty."""
-        waiting = [one for one in self._outbox.older_than(self._after_s, LOOKED_AT) if self._is_due(one, now)]
-        depths: dict[str, int] = {}
-        done = 0
-        for one in waiting:
-            if one.queue not in depths:
-                depths[one.queue] = self._parts.dispatcher.depth(one.queue)
-            # Messages that still lie in the queue explain the waiting.
-            if depths[one.queue] > 0:
-                continue
+        """Send again what has waited too long while its queue is empty, or holds nothing that is as old."""
+        found = self._outbox.older_than(self._after_s, LOOKED_AT)
+        further = self._outbox.older_than(self._after_s, LOOKED_AT, self._skip) if self._skip else []
+        is_more = len(further if self._skip else found) >= LOOKED_AT
+        self._skip = self._skip + LOOKED_AT if is_more else 0
+        waiting = {one.id: one for one in (*found, *further) if self._is_due(one, now)}.values()
+        lost = self._lost(list(waiting), now)
+        for one in lost:
             if self._parts.dispatcher.republish(self._parts.space, one.id):
                 self._outbox.touch(one.id)
                 log(logger, "execution.republished", id=one.id, queue=one.queue)
-                done += 1
-        return Report(done, len(waiting) - done)
+        return Report(len(lost), len(waiting) - len(lost))
+
+    def _lost(self, waiting: list[Waiting], now: float) -> list[Waiting]:
+        """Choose those whose message is not in its queue any more, or has been too long on its way to be there."""
+        oldest = {queue: self._oldest_us(queue) for queue in {one.queue for one in waiting}}
+        late_us = (now - PATIENCE * self._after_s) * 1_000_000
+        lost = [one for one in waiting if one.since_us < oldest[one.queue]]
+        suspected = [one for one in waiting if oldest[one.queue] == UNKNOWN and one.since_us < late_us]
+        return lost + suspected[:SUSPECTED_AT_ONCE]
+
+    def _oldest_us(self, queue: str) -> float:
+        """Give since when the oldest message of a queue has been there; what waits for longer is not in it."""
+        dispatcher = self._parts.dispatcher
+        if dispatcher.depth(queue) == 0:
+            return EMPTY
+        ids = dispatcher.oldest(queue)
+        since = [self._outbox.since_us(one) for one in ids or ()]
+        # A message that nobody waits for (of another app, or a second one) tells nothing of those behind it.
+        return min(one or UNKNOWN for one in since) if since else UNKNOWN
 
     def _is_due(self, one: Waiting, now: float) -> bool:
         return one.eta_us is None or one.eta_us / 1_000_000 + self._after_s < now
+
+
+#: Later than anything, and earlier.
+EMPTY, UNKNOWN = float("inf"), 0.0

@@ -10,11 +10,12 @@ from executions.upkeep.payload_pruner import PayloadPruner
 from executions.upkeep.pruner import Pruner
 from executions.upkeep.publisher import Publisher
 from executions.upkeep.rescuer import Rescuer
+from executions.upkeep.scheduler import Scheduler
 from executions.upkeep.waker import Waker
 
 
 def chores(parts: Parts, contact: Contact) -> list[tuple[Chore, float]]:
-    """Give every chore with the seconds between two runs."""
+    """Give the chores that may take their time, with the seconds between two runs."""
     return [
         # Whenever somebody leads: a lost worker's executions wait for this.
         (Rescuer(parts, contact), 0.0),
@@ -24,3 +25,8 @@ def chores(parts: Parts, contact: Contact) -> list[tuple[Chore, float]]:
         (Pruner(parts), 2.0),
         (PayloadPruner(parts), 2.0),
     ]
+
+
+def prompt_chores(parts: Parts, contact: Contact) -> list[tuple[Chore, float]]:
+    """Give the chores that nothing may delay, with the seconds between two runs."""
+    return [(Scheduler(parts), 0.25)]

@@ -40,7 +40,7 @@ UNBOUNDED_METHODS = {"keys", "scan", "scan_iter", "smembers", "sinter", "sunion"
 #: How a key looks in the code that makes it.
 KEY_TEXT = re.compile(
     r"^:?(?:x|log|met|cache|slots|parked|answers|worker|service):|:\{|\{0\}|"
-    r"^:(?:ix|counts|ids|started|finished|duration|marks|outbox|stops|events|meta|schema|services|workers|leader"
+    r"^:(?:ix|counts|ids|started|finished|duration|marks|outbox|due|stops|events|meta|schema|services|workers|leader"
     r"|functions|told|commands|group|chord)(?:$|:)"
 )
 
@@ -87,7 +87,7 @@ def test_a_script_has_one_typed_wrapper(path: Path) -> None:
         function
         for file in python_files("executions/registry")
         for function in functions_in(tree_of(file))
-        if f"scripts.{constant}(" in ast.unparse(function) or f"scripts.{constant}.queue(" in ast.unparse(function)
+        if re.search(rf"scripts\.{constant}(\.queue|\.before)?\(", ast.unparse(function))
     ]
     assert callers
     for function in callers:

@@ -19,6 +19,7 @@ CARRIED_OUT_BY: dict[str, set[str]] = {
     "park": {"park"},
     "unpark": {"park"},
     "supply": {"supply"},
+    "due": {"due"},
     "succeed": {"finish", "settle"},
     "fail": {"finish", "settle"},
     "stop": {"finish"},

@@ -17,6 +17,7 @@ from executions.registry.transitions import (
     Found,
     Missing,
     Opened,
+    Owed,
     Started,
     StopFirst,
 )
@@ -184,6 +185,8 @@ VERBS: dict[str, tuple[Verb, dict[str, tuple[str, type]]]] = {
     "park": (lambda w, one, k: w.transitions.park(one, message="full"), to("pending/waiting", Opened, PENDING)),
     "park too late": (lambda w, one, k: w.transitions.park(one, attempt=k - 1), {}),
     "unpark": (lambda w, one, k: w.unpark(one), to("pending/queued", Opened, PENDING)),
+    "due": (lambda w, one, k: w.due(one), to("pending/queued", Owed, {"pending/scheduled"})),
+    "due too early": (lambda w, one, k: w.transitions.due([one])[0], {}),
     "supply": (
         lambda w, one, k: w.transitions.supply(one, coming=("in", "[[3],{}]"), function="shop.total"),
         to("pending/queued", Opened, {"pending/waiting"}),

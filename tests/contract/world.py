@@ -75,6 +75,11 @@ class World:
     def rerun(self, execution_id: str) -> Any:
         return self.transitions.rerun(execution_id, principal="bob@desk")
 
+    def due(self, execution_id: str) -> Any:
+        """Have the time come, and take what is owed."""
+        self.space.client.zadd(self.space.keys(execution_id).due, {execution_id: 1}, xx=True)
+        return self.transitions.due([execution_id])[0]
+
     def unpark(self, execution_id: str) -> Any:
         return self.transitions.park(execution_id, reason=Reason.QUEUED, publish=True)
 
@@ -160,7 +165,9 @@ class World:
         assert _scores(client, keys.finished) == finished
         assert set(_scores(client, keys.duration)) == {raw["no"] for raw in records.values() if _ran_to_its_end(raw)}
         waiting = {one for one, raw in records.items() if raw["st"] == "pending" and raw["rs"] != "waiting"}
-        assert set(_scores(client, keys.outbox)) == waiting
+        outbox, due = set(_scores(client, keys.outbox)), set(_scores(client, keys.due))
+        assert outbox | due == waiting
+        assert {one for one in waiting if records[one]["rs"] == "scheduled"} <= due - outbox
         asked = {one for one, raw in records.items() if raw["st"] == "running" and "tt" in raw}
         assert {name.decode() for name in client.hgetall(keys.stops)} == asked
         packed = client.hgetall(keys.ids)
@@ -176,7 +183,7 @@ def shard_names(keys: ShardKeys) -> list[str]:
     """Give the keys of a shard that belong to no single execution."""
     return [
         keys.index, keys.counts, keys.ids, keys.started, keys.finished, keys.duration, keys.marks, keys.outbox,
-        keys.stops, keys.events, keys.meta,
+        keys.due, keys.stops, keys.events, keys.meta,
     ]  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from functools import partial
 from typing import Any
 
 from billiard.process import current_process
@@ -20,6 +21,7 @@ from executions.clock import SYSTEM_CLOCK
 from executions.errors import ExecutionsError
 from executions.slots import Seen, Slots, Stop
 from executions.telemetry import log
+from executions.upkeep.services import chores, prompt_chores
 from workers.bootsteps.children import Children, request_of
 from workers.bootsteps.ear import Ear
 from workers.bootsteps.functions import Teller
@@ -48,7 +50,7 @@ class Fleet(bootsteps.StartStopStep):
     def __init__(self, parent: Any, **options: Any) -> None:
         self.site = site_of(parent.app)
         self.thread: FleetThread | None = None
-        self.upkeep: UpkeepThread | None = None
+        self.upkeep: list[UpkeepThread] = []
         if self.site is None:
             self.enabled = False
             return
@@ -83,12 +85,16 @@ class Fleet(bootsteps.StartStopStep):
         self.thread = FleetThread(self.site, self.site.place, parent)
         self.thread.start()
         presence = self.thread.presence
-        self.upkeep = UpkeepThread(self.site, presence.contact, lambda: presence.term)
-        self.upkeep.start()
+        self.upkeep = [
+            UpkeepThread(name, self.site, partial(made, self.site, presence.contact), lambda: presence.term)
+            for name, made in (("upkeep", chores), ("schedule", prompt_chores))
+        ]
+        for thread in self.upkeep:
+            thread.start()
 
     def stop(self, parent: Any) -> None:
-        if self.upkeep is not None:
-            self.upkeep.leave()
+        for thread in self.upkeep:
+            thread.leave()
         if self.thread is not None:
             self.thread.leave()
 
@@ -110,7 +116,7 @@ class FleetThread(threading.Thread):
         self._teller = Teller(site, place.worker)
         self._children = Children(site, place, worker) if place.pool == "prefork" else None
         self._ear = Ear(
-            site, worker, place.worker,
+            site, place.worker,
             on_stop=lambda stop: self._stopper.ask(stop, SYSTEM_CLOCK.monotonic()),
             on_service=self._teller.service_changed,
         )  # fmt: skip

@@ -13,8 +13,6 @@ from executions.parts import Parts
 from executions.registry.leader import Leader
 from executions.telemetry import log
 from executions.upkeep import Chore
-from executions.upkeep.contact import Contact
-from executions.upkeep.services import chores
 
 logger = logging.getLogger(__name__)
 
@@ -29,13 +27,16 @@ class _Due:
     at: float = field(default=0.0)
 
 
-class UpkeepThread(threading.Thread):
-    """Ticks. What a tick does is the chores' business."""
+Chores = Callable[[], list[tuple[Chore, float]]]
 
-    def __init__(self, parts: Parts, contact: Contact, term: Callable[[], str]) -> None:
-        super().__init__(name="executions-upkeep", daemon=True)
+
+class UpkeepThread(threading.Thread):
+    """Ticks. What a tick does is the chores' business; one that is slow delays those of its thread only."""
+
+    def __init__(self, name: str, parts: Parts, made: Chores, term: Callable[[], str]) -> None:
+        super().__init__(name=f"executions-{name}", daemon=True)
         self._parts = parts
-        self._contact = contact
+        self._made = made
         self._term = term
         self._leader = Leader(parts.space)
         self._leaving = threading.Event()
@@ -52,14 +53,19 @@ class UpkeepThread(threading.Thread):
 
     def run(self) -> None:
         due: list[_Due] = []
-        while not self._leaving.wait(min(TICK_S, self._parts.settings.beat_s / 2)):
+        while not self._leaving.wait(self._pause_s(due)):
             try:
-                due = due or [_Due(chore, every_s) for chore, every_s in chores(self._parts, self._contact)]
+                due = due or [_Due(chore, every_s) for chore, every_s in self._made()]
                 self._run_due(due)
             except ExecutionsError as error:
                 log(logger, "registry.unreachable", error=error, while_doing="upkeep")
             except Exception:
                 log(logger, "upkeep.failed", exc_info=True)
+
+    def _pause_s(self, due: list[_Due]) -> float:
+        """Give how long to rest: to the next chore where this worker leads, else to the next try for the lead."""
+        pause_s = min(TICK_S, self._parts.settings.beat_s / 2)
+        return min([pause_s, *(one.every_s for one in due if one.every_s)]) if self._leads else pause_s
 
     def _is_leader(self) -> bool:
         leads = self._leader.claim(self._term())

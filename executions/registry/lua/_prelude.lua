@@ -3,11 +3,13 @@
 -- KEYS (all of one shard, so of one slot; built by registry/keys.py in this order)
 --   1 record   2 index   3 counts   4 ids   5 started   6 finished   7 duration
 --   8 outbox   9 events  10 meta    11 log of the current attempt   12 stops   13 marks
+--  14 due
 -- The record's key is also the name of its pub/sub channel.
 
 local RECORD, INDEX, COUNTS, IDS = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local STARTED, FINISHED, DURATION = KEYS[5], KEYS[6], KEYS[7]
 local OUTBOX, EVENTS, META, LOG, STOPS, MARKS = KEYS[8], KEYS[9], KEYS[10], KEYS[11], KEYS[12], KEYS[13]
+local DUE = KEYS[14]
 
 -- Newest record format that these scripts understand.
 local FORMAT = 1
@@ -127,6 +129,38 @@ local function archive(attempt, status, reason, at_us)
     memory = f[6], error = f[7], traceback = f[8], service_version = f[9], status = status, reason = reason }))
 end
 
+-- Read the time before which an execution must not start, and give it where it lies ahead. Written as `+` and
+-- microseconds it counts from now, by this clock: the caller's plays no part. It is kept as a time.
+local function eta_of(fields, at_us)
+  for i = 1, #fields, 2 do
+    if fields[i] == 'eta' then
+      local given = fields[i + 1]
+      local eta = string.sub(given, 1, 1) == '+' and at_us + tonumber(string.sub(given, 2)) or tonumber(given)
+      fields[i + 1] = int(eta)
+      return eta > at_us and eta or nil
+    end
+  end
+end
+
+-- Wait for a worker, or for the time to come first. One that expires before that is due when it expires.
+local function await(id, at_us, eta, fields)
+  if not eta then
+    redis.call('ZREM', DUE, id)
+    redis.call('ZADD', OUTBOX, int(at_us), id)
+    return
+  end
+  for i = 1, #fields, 2 do
+    if fields[i] == 'ex' then eta = math.min(eta, tonumber(fields[i + 1])) end
+  end
+  redis.call('ZREM', OUTBOX, id)
+  redis.call('ZADD', DUE, int(eta), id)
+end
+
+local function has_followers()
+  local kept = redis.call('HGET', RECORD, 'hd')
+  return kept and string.find(kept, '"embed"', 1, true)
+end
+
 -- Close an execution: the last entry, the times, the indexes, its life after death.
 local function close(id, x, status, reason, principal, message, retention_s, fields, result, traceback, children)
   local at_us = now_us()
@@ -146,6 +180,11 @@ local function close(id, x, status, reason, principal, message, retention_s, fie
     mark('has:started', x.number, false)
   end
   redis.call('ZREM', OUTBOX, id)
+  redis.call('ZREM', DUE, id)
+  if x.status == 'pending' and status == 'terminated' and has_followers() then
+    -- Its message is sent all the same, now: the worker that refuses it lets those go who wait for it.
+    redis.call('ZADD', DUE, int(at_us), id)
+  end
   redis.call('HDEL', STOPS, id)
   redis.call('EXPIRE', RECORD, retention_s)
   if x.started and redis.call('EXISTS', LOG) == 1 then
@@ -156,20 +195,32 @@ local function close(id, x, status, reason, principal, message, retention_s, fie
   return at_us
 end
 
--- Open an execution for its next attempt: back to pending, into the outbox.
-local function reopen(id, x, reason, principal, message, drop)
+-- Close what nobody started in time.
+local function expire(id, x, message, retention_s)
+  x.started = nil
+  local shown = '{"exc_type":"TaskRevokedError","exc_message":["expired"],"exc_module":"celery.exceptions"}'
+  close(id, x, 'terminated', 'expired', '', message, retention_s, { 'er', shown }, shown)
+end
+
+-- Open an execution for its next attempt: back to pending, into the outbox or, where its time has to come first,
+-- among the due. Gives that time.
+local function reopen(id, x, reason, principal, message, drop, coming)
   local at_us = now_us()
+  local eta = eta_of(coming, at_us)
+  if eta and reason == 'queued' then reason = 'scheduled' end
   local seq, text = entry(x, 'pending', reason, at_us, x.attempt, principal, message)
   redis.call('HSET', RECORD, 'st', 'pending', 'rs', reason, 'msg', message or '', 'qd', int(at_us),
     'ls', x.entries, seq, text)
   redis.call('HDEL', RECORD, 'fi', 'tt', unpack(drop))
+  if #coming > 0 then redis.call('HSET', RECORD, unpack(coming)) end
   move('status', x.status, 'pending', x.number)
   redis.call('ZREM', FINISHED, x.number)
   redis.call('ZREM', DURATION, x.number)
   redis.call('HDEL', STOPS, id)
-  redis.call('ZADD', OUTBOX, int(at_us), id)
+  await(id, at_us, eta, coming)
   redis.call('PERSIST', RECORD)
   announce(id, x, 'pending', reason, x.attempt)
+  return eta and int(eta)
 end
 
 -- Read a counted list from ARGV: gives the items and where the next one starts.

@@ -3,7 +3,7 @@
 -- ARGV   id, reason, message, outbox '1' (to be published again) or '', the attempt it waits for or '' for any,
 --        '=' and the service that it waits for, or '' to leave what the record says
 -- REPLY  {'ok', next attempt} | {'missing'} | {'stale', status, reason, attempt}
--- EFFECT record, entry (only where the reason changes), event; parked executions are not in the outbox
+-- EFFECT record, entry (only where the reason changes), event; parked executions are neither in the outbox nor due
 
 local id, reason = ARGV[1], ARGV[2]
 local x = load()
@@ -18,5 +18,6 @@ if x.reason ~= reason then
   redis.call('HSET', RECORD, 'rs', reason, 'msg', ARGV[3], 'ls', x.entries, seq, text)
   announce(id, x, 'pending', reason, x.attempt)
 end
+redis.call('ZREM', DUE, id)
 if ARGV[4] == '1' then redis.call('ZADD', OUTBOX, int(at_us), id) else redis.call('ZREM', OUTBOX, id) end
 return { 'ok', x.attempt + 1 }

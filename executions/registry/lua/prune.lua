@@ -1,5 +1,5 @@
 -- prune: forget an ended execution and everything that points at it, or a number whose record is gone.
--- KEYS   see _prelude; 14 ... further keys of the execution: logs of its earlier attempts, step metrics
+-- KEYS   see _prelude; 15 ... further keys of the execution: logs of its earlier attempts, step metrics
 -- ARGV   id ('' where it is not known), number, the latest end that is old enough (us; '' for any)
 -- REPLY  {'ok'} | {'missing'}: no record has this number
 --        | {'open', status, reason, attempt}: it has not ended, or not long enough ago
@@ -44,6 +44,7 @@ if f[6] ~= id then index('root', f[6], number, false) end
 index('name', f[7], number, false)
 for _, tag in ipairs(cjson.decode(f[8] or '[]')) do index('tag', tag, number, false) end
 redis.call('ZREM', OUTBOX, id)
+redis.call('ZREM', DUE, id)
 redis.call('HDEL', STOPS, id)
-redis.call('UNLINK', RECORD, LOG, unpack(KEYS, 14))
+redis.call('UNLINK', RECORD, LOG, unpack(KEYS, 15))
 return { 'ok' }

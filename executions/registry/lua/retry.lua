@@ -3,9 +3,10 @@
 -- ARGV   id, attempt, reason, principal, message, n, field and value ... (what is known of the attempt's end),
 --        m, field and value ... (of the next attempt), new function or '',
 --        '' or, where the attempt ended by a lost worker, how many such ends are one too many
--- REPLY  {'ok', next attempt} | {'missing'} | {'stale', status, reason, attempt} | {'stop'}: a stop was asked, end it
---        | {'poison', ends by a lost worker}: it kills whatever runs it, end it
--- EFFECT the attempt is put aside, the record is pending again, the outbox holds it (unless it waits for another)
+-- REPLY  {'ok', next attempt, eta where it lies ahead} | {'missing'} | {'stale', status, reason, attempt}
+--        | {'stop'}: a stop was asked, end it | {'poison', ends by a lost worker}: it kills whatever runs it, end it
+-- EFFECT the attempt is put aside, the record is pending again, the outbox holds it, or due where its time
+--        has to come first (neither where it waits for another)
 
 local id, attempt, reason = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 local x = load()
@@ -22,12 +23,11 @@ end
 if #ended > 0 then redis.call('HSET', RECORD, unpack(ended)) end
 archive(attempt, 'failed', reason, now_us())
 if redis.call('EXISTS', LOG) == 1 then redis.call('XADD', LOG, '*', 'end', reason) end
-reopen(id, x, reason, ARGV[4], ARGV[5], { 'er', 'tb', 'cp', 'mm', 'pc', 'pm', 'eta' })
+local eta = reopen(id, x, reason, ARGV[4], ARGV[5], { 'er', 'tb', 'cp', 'mm', 'pc', 'pm', 'eta' }, coming)
 -- What waits has no message of its own to be published again.
 if reason == 'waiting' then redis.call('ZREM', OUTBOX, id) end
-if #coming > 0 then redis.call('HSET', RECORD, unpack(coming)) end
 if ARGV[last] ~= '' then
   redis.call('HSET', RECORD, 'fn', ARGV[last])
   move('function', x.fn, ARGV[last], x.number)
 end
-return { 'ok', attempt + 1 }
+return { 'ok', attempt + 1, eta }

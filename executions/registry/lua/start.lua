@@ -7,7 +7,7 @@
 --        seconds that the attempt may run where the call does not say, or ''
 -- REPLY  {'ok', attempt, options, created_us, state, payload reference, started_us}
 --        | {'missing'} | {'taken', status, reason, attempt} | {'expired'}
--- EFFECT record, entry, indexes, event; the outbox entry goes; an expired execution is closed
+-- EFFECT record, entry, indexes, event; its entries in outbox and due go; an expired execution is closed
 
 local id, named, worker, version = ARGV[1], ARGV[2], ARGV[3], ARGV[6]
 local x = load()
@@ -23,9 +23,7 @@ if x.status ~= 'pending' or (named ~= '' and tonumber(named) ~= x.attempt + 1) t
 end
 local at_us = now_us()
 if more[2] and tonumber(more[2]) < at_us then
-  close(id, x, 'terminated', 'expired', '', 'expired before a worker took it', ARGV[7],
-    { 'er', '{"exc_type":"TaskRevokedError","exc_message":["expired"],"exc_module":"celery.exceptions"}' },
-    '{"exc_type":"TaskRevokedError","exc_message":["expired"],"exc_module":"celery.exceptions"}')
+  expire(id, x, 'expired before a worker took it', ARGV[7])
   return { 'expired' }
 end
 x.attempt = x.attempt + 1
@@ -43,5 +41,6 @@ move('worker', x.worker, worker, x.number)
 mark('has:started', x.number, true)
 redis.call('ZADD', STARTED, int(at_us), x.number)
 redis.call('ZREM', OUTBOX, id)
+redis.call('ZREM', DUE, id)
 announce(id, x, 'running', 'started', x.attempt)
 return ours(at_us)

@@ -1,8 +1,9 @@
 -- submit: accept an execution.
 -- KEYS   see _prelude
 -- ARGV   id, packed id or '', reason, message, n, field and value ..., n, term field and value ..., outbox '1' or ''
--- REPLY  {'new', number, created_us} | {'exists', status, reason, attempt}
--- EFFECT record, first status log entry, indexes, event and outbox entry; nothing where the id exists
+-- REPLY  {'new', number, created_us, eta where it lies ahead} | {'exists', status, reason, attempt}
+-- EFFECT record, first status log entry, indexes, event, and an entry in the outbox or, with a time that lies ahead,
+--        in due; nothing where the id exists
 
 local id, packed, reason, message = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local known = load()
@@ -11,6 +12,8 @@ if known then return { 'exists', known.status, known.reason, known.attempt } end
 local fields, next_at = take(5)
 local terms, after = take(next_at)
 local at_us = now_us()
+local eta = eta_of(fields, at_us)
+if reason == 'queued' and eta then reason = 'scheduled' end
 local number = redis.call('HINCRBY', META, 'number', 1)
 local x = { number = number, entries = 0, status = '', attempt = 0, fn = '' }
 for i = 1, #fields, 2 do
@@ -32,6 +35,6 @@ if number % CHUNK == 0 or number == 1 then redis.call('ZADD', MARKS, int(at_us),
 mark('*', number, true)
 index('status', 'pending', number, true)
 for i = 1, #terms, 2 do index(terms[i], terms[i + 1], number, true) end
-if ARGV[after] == '1' then redis.call('ZADD', OUTBOX, int(at_us), id) end
+if ARGV[after] == '1' then await(id, at_us, eta, fields) end
 announce(id, x, 'pending', reason, 0)
-return { 'new', number, int(at_us) }
+return { 'new', number, int(at_us), eta and int(eta) }

@@ -1,8 +1,8 @@
 -- terminate: stop an execution: at once where it waits, by asking its worker where it runs.
 -- KEYS   see _prelude
 -- ARGV   id, principal, cause, request JSON {principal, cause, mode, grace_s, at}, retention_s, result JSON, reason
--- REPLY  {'terminated', 1 where its message carries a chain or a chord, else 0} | {'asked', worker, attempt} | {'terminal', status, reason, attempt} | {'missing'}
--- EFFECT waiting: closed as terminated/<reason>. Running: the request is kept on the record and in `stops`
+-- REPLY  {'terminated'} | {'asked', worker, attempt} | {'terminal', status, reason, attempt} | {'missing'}
+-- EFFECT waiting: closed as terminated/<reason>; where others wait for it, `due` holds it for them. Running: the request is kept on the record and in `stops`
 --        (where the worker's next beat finds it) and the status log says `terminating`. Terminal: nothing.
 
 local id, principal, cause, request = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
@@ -11,8 +11,7 @@ if not x then return { 'missing' } end
 if x.status == 'pending' then
   x.started = nil
   close(id, x, 'terminated', ARGV[7], principal, cause, ARGV[5], { 'tt', request, 'er', ARGV[6] }, ARGV[6])
-  local kept = redis.call('HGET', RECORD, 'hd')
-  return { 'terminated', kept and string.find(kept, '"embed"', 1, true) and 1 or 0 }
+  return { 'terminated' }
 end
 if x.status ~= 'running' then return { 'terminal', x.status, x.reason, x.attempt } end
 redis.call('HSET', RECORD, 'tt', request)
