@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,7 @@ from executions.clock import to_datetime
 from executions.errors import Unavailable
 from executions.lazy import lazy
 from executions.registry.connection import translated
+from executions.registry.held import Held, client_on
 from executions.registry.space import Space
 
 #: The header in which a message carries its attempt and, where its arguments are large, where they are.
@@ -107,6 +108,19 @@ class Dispatcher:
                 return int(found.message_count)
         except self._errors:
             return 0
+
+    @contextmanager
+    def held(self, namespace: str) -> Iterator[Held | None]:
+        """Reach the messages that workers hold; there are none where the broker is not Redis."""
+        with self.app.connection_for_write() as connection:
+            if connection.transport.driver_type != "redis":
+                yield None
+                return
+            try:
+                channel = connection.default_channel
+                yield Held(client_on(channel.pool), namespace, channel.global_keyprefix)
+            except self._errors as error:
+                raise Unavailable(f"the broker cannot be reached: {error}") from error
 
     @lazy
     def _errors(self) -> tuple[type[Exception], ...]:

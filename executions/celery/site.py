@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,6 +17,7 @@ from executions.client import Client
 from executions.context import Running
 from executions.dispatch import Dispatcher, plain_broker_url
 from executions.errors import ExecutionsError, InvalidSetting
+from executions.ids import new_id
 from executions.lazy import lazy
 from executions.parts import Parts
 from executions.policy import (
@@ -27,6 +29,7 @@ from executions.policy import (
     parse_policy,
 )
 from executions.registry.connection import same_server
+from executions.registry.workers import term_of
 from executions.settings import Settings
 from executions.slots import Slots
 
@@ -48,8 +51,20 @@ class Place:
     own_slot: int | None = None
     #: What runs in this process, by slot.
     running: dict[int, Running] = field(default_factory=dict)
+    #: Names this process, whatever its terms; see registry/workers.py and registry/held.py.
+    process: str = field(default_factory=new_id)
+    #: Numbers the terms of this process, and the channels that hold messages.
+    numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    #: What channels of this process held when they were lost: holder, sources, and until when to look there.
+    left: list[tuple[str, list[str], float]] = field(default_factory=list)
+    #: When the broker last answered this worker's consumer, or the consumer wanted nothing (monotonic seconds).
+    progress: float | None = None
     #: Held by whoever raises an exception in running code, and by code that is about to be left.
     lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def new_term(self) -> str:
+        """Give the name of this process's next term."""
+        return term_of(self.worker, self.process, next(self.numbers))
 
     def quieten(self, running: Running) -> None:
         """Have nothing raised any more in what ran; take back what was raised and has not arrived."""

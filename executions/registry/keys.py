@@ -28,6 +28,8 @@ script can touch them together. `ns` is the namespace, `ex` unless set otherwise
 | `ns:{0}:workers`         | zset   | term of a worker by the end of its lease           | rescuer | presence | rescuer, clients |
 | `ns:{0}:worker:<term>`   | hash   | what the worker says of itself                     | ten leases | presence | clients |
 | `ns:{0}:leader`          | string | term of the worker that does upkeep                | one lease | leader | leader |
+| `ns:held:<holder>:<source>` | list | messages that a worker holds, newest first; in the broker's database | until acknowledged or given back | consumers | restorer |
+| `ns:holders`             | zset   | `<holder>:<source>` by the second of its last fetch; in the broker's database | an hour after a crash | consumers | restorer |
 | `ns:commands`            | channel| commands for all workers                           |  -   | clients | workers |
 | `ns:group:<id>...`       | string | Celery's own keys for groups and chords            | Celery's | backend | backend |
 """
@@ -174,6 +176,14 @@ def worker(namespace: str, term: str) -> str:
 
 def leader(namespace: str) -> str:
     return f"{namespace}:{{0}}:leader"
+
+
+def held(namespace: str, holder: str, source: str) -> str:
+    return f"{namespace}:held:{holder}:{source}"
+
+
+def holders(namespace: str) -> str:
+    return f"{namespace}:holders"
 
 
 def commands(namespace: str) -> str:

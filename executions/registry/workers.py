@@ -108,6 +108,12 @@ class Workers:
         return [float(value or 0) for value in pipeline.execute()]
 
     @translated
+    def processes(self) -> set[str]:
+        """Name the worker processes that are alive, or whose terms are over and not yet rescued."""
+        terms = self._space.client.zrange(keys.workers(self._space.namespace), 0, -1)
+        return {process_of(term.decode()) for term in terms}
+
+    @translated
     def resign(self, term: str) -> None:
         """Leave the fleet in order."""
         pipeline = self._space.client.pipeline(transaction=True)
@@ -164,6 +170,16 @@ class Workers:
         # Keeps the client alive: without it the subscription dies under its reader.
         subscription.owner = client
         return subscription
+
+
+def term_of(worker: str, process: str, number: int) -> str:
+    """Name a term: which worker, in which process, for which time since that began."""
+    return f"{worker}#{process}.{number}"
+
+
+def process_of(term: str) -> str:
+    """Tell which process a term is of."""
+    return term.rpartition("#")[2].partition(".")[0]
 
 
 def _commands(found: dict[bytes, bytes], worker: str) -> Iterator[StopCommand]:

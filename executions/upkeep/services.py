@@ -7,6 +7,7 @@ from executions.upkeep import Chore
 from executions.upkeep.pruner import Pruner
 from executions.upkeep.publisher import Publisher
 from executions.upkeep.rescuer import Rescuer
+from executions.upkeep.restorer import Restorer
 from executions.upkeep.waker import Waker
 
 
@@ -14,6 +15,7 @@ def chores(parts: Parts) -> list[tuple[Chore, float]]:
     """Give every chore with the seconds between two runs."""
     return [
         (Rescuer(parts), 2.0),
+        (Restorer(parts), 2.0),
         (Waker(parts), 2.0),
         (Publisher(parts), 5.0),
         (Pruner(parts), 2.0),

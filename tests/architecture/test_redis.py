@@ -39,9 +39,9 @@ UNBOUNDED_METHODS = {"keys", "scan", "scan_iter", "smembers", "sinter", "sunion"
 
 #: How a key looks in the code that makes it.
 KEY_TEXT = re.compile(
-    r"^:?(?:x|log|met|slots|parked|answers|worker|service):|:\{|\{0\}|"
+    r"^:?(?:x|log|met|slots|parked|answers|worker|service|held):|:\{|\{0\}|"
     r"^:(?:ix|counts|ids|started|finished|duration|marks|outbox|stops|events|meta|schema|services|workers|leader"
-    r"|commands|group|chord)(?:$|:)"
+    r"|commands|group|chord|holders)(?:$|:)"
 )
 
 

@@ -24,7 +24,6 @@ from executions.celery.site import Place, Site, site_of
 from executions.clock import SYSTEM_CLOCK
 from executions.dispatch import HEADER
 from executions.errors import ExecutionsError
-from executions.ids import new_id
 from executions.registry.workers import StopCommand, read_command
 from executions.slots import Seen, Slots, Stop, token_of
 from executions.states import Status
@@ -116,7 +115,7 @@ class FleetThread(threading.Thread):
         self._subscription: Any = None
         self._cancelled: OrderedDict[str, None] = OrderedDict()
         signals.task_received.connect(self._on_received, weak=False)
-        self.term = f"{place.worker}#{new_id()}"
+        self.term = place.new_term()
         self._stopper = Stopper(
             place.slots, pool_for(place), site.settings, on_kill=self._before_kill, on_stuck=self._say_stuck
         )
@@ -158,7 +157,7 @@ class FleetThread(threading.Thread):
         stands, stops = self._site.workers.beat(self._place.worker, self.term, self._facts())
         if not stands:
             log(logger, "worker.term_over", term=self.term)
-            self.term = f"{self._place.worker}#{new_id()}"
+            self.term = self._place.new_term()
         for command in stops:
             self._stopper.ask(command, now)
 
