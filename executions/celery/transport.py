@@ -21,6 +21,7 @@ from kombu.transport import redis, virtual
 
 from executions.celery.holding import FULL_PAUSE_S, Arm, Holder
 from executions.celery.site import Site
+from executions.registry.held import PATIENCE_S
 from executions.registry.scripts import SUBMIT
 
 
@@ -133,6 +134,10 @@ class Channel(redis.Channel):
     QoS = QoS
     #: Set once a worker's parent process consumes with acknowledgements on this channel.
     holder: Holder | None = None
+    #: kombu waits for ever where the options say nothing, and a server may go silent without closing anything.
+    socket_timeout: Any = PATIENCE_S
+    socket_connect_timeout: Any = PATIENCE_S
+
     _cached: tuple[Any, Any] = (None, None)
     _carried: Rider | None = None
 

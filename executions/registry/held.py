@@ -110,9 +110,13 @@ class OneTry:
     def __init__(self, connection: Any) -> None:
         self._connection = connection
         self._lock = Lock()
+        self._ended = False
 
     def do(self, *command: Any) -> Any:
+        """Send one command and give its reply; after an error of the connection there is no further one."""
         with self._lock:
+            if self._ended:
+                raise redis.ConnectionError("this connection to the broker has ended")
             try:
                 # No check of the connection first: that would be a command and a reply of its own.
                 self._connection.send_command(*command, check_health=False)
@@ -120,7 +124,7 @@ class OneTry:
             except redis.ResponseError:
                 raise
             except BaseException:
-                self._connection.disconnect()
+                self.close()
                 raise
 
     def evalsha(self, sha: str, *rest: Any) -> Any:
@@ -134,6 +138,7 @@ class OneTry:
 
     def close(self) -> None:
         """End the connection."""
+        self._ended = True
         self._connection.disconnect()
 
 
