@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,6 +18,7 @@ from executions.errors import Unavailable
 from executions.lazy import lazy
 from executions.registry.address import broker_at, is_registry_url, verified
 from executions.registry.connection import translated
+from executions.registry.held import Held, client_on
 from executions.registry.outcomes import Owed
 from executions.registry.space import Space
 
@@ -128,6 +129,19 @@ class Dispatcher:
         except self._errors:
             return None
         return [_id_in(text) for text in found if text is not None]
+
+    @contextmanager
+    def held(self, namespace: str) -> Iterator[Held | None]:
+        """Reach the messages that workers hold; there are none where the broker is not Redis."""
+        with self.app.connection_for_write() as connection:
+            if connection.transport.driver_type != "redis":
+                yield None
+                return
+            try:
+                channel = connection.default_channel
+                yield Held(client_on(channel.pool), namespace, channel.global_keyprefix)
+            except self._errors as error:
+                raise Unavailable(f"the broker cannot be reached: {error}") from error
 
     @lazy
     def _errors(self) -> tuple[type[Exception], ...]:

@@ -82,7 +82,7 @@ class Slots:
     @property
     def incarnation(self) -> str:
         """What tells the worker's term from its others; nothing outside a worker."""
-        return f"{term:012x}" if (term := self.cells[self._term_cell]) else ""
+        return f"{term:016x}" if (term := self.cells[self._term_cell]) else ""
 
     def may_start(self, now_ns: int) -> bool:
         """Whether the worker has the right to start something; outside a worker everybody has."""

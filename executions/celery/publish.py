@@ -69,7 +69,11 @@ calling: ContextVar[Call] = ContextVar("executions_calling", default=_NO_CALL)
 class RecordingAMQP(AMQP):
     """Celery's AMQP with a recorded way out, and the plain one for messages that are recorded already."""
 
-    Connection = BrokerConnection
+    @lazy
+    def Connection(self) -> type[BrokerConnection]:
+        site = site_of(self.app)
+        assert site is not None
+        return BrokerConnection.of(site)
 
     @lazy
     def send_unrecorded(self) -> Callable[..., Any]:

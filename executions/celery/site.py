@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 import os
+import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -28,6 +30,7 @@ from executions.policy import (
     parse_policy,
 )
 from executions.registry.address import registry_at, same_server
+from executions.registry.workers import PROCESS_BYTES, term_of
 from executions.settings import Settings
 from executions.slots import Slots
 
@@ -46,8 +49,20 @@ class Place:
     own_slot: int | None = None
     #: What runs in this process, by slot.
     running: dict[int, Running] = field(default_factory=dict)
+    #: Names this process, whatever its terms; see registry/workers.py and registry/held.py.
+    process: str = field(default_factory=lambda: secrets.token_hex(PROCESS_BYTES))
+    #: Numbers the terms of this process, and the channels that hold messages.
+    numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    #: What channels of this process held when they were lost: holder, sources, and until when to look there.
+    left: list[tuple[str, list[str], float]] = field(default_factory=list)
+    #: When the broker last answered this worker's consumer, or the consumer wanted nothing (monotonic seconds).
+    progress: float | None = None
     #: Held by whoever raises an exception in running code, and by code that is about to be left.
     lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def new_term(self) -> str:
+        """Give the name of this process's next term."""
+        return term_of(self.worker, self.process, next(self.numbers))
 
     def quieten(self, running: Running) -> None:
         """Have nothing raised any more in what ran; take back what was raised and has not arrived."""

@@ -13,11 +13,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from queue import Empty
 from typing import Any
 
 from kombu import connection
-from kombu.transport import redis
+from kombu.transport import redis, virtual
 
+from executions.celery.holding import FULL_PAUSE_S, Arm, Holder
+from executions.celery.site import Site
+from executions.registry.held import PATIENCE_S
 from executions.registry.scripts import SUBMIT
 
 
@@ -53,8 +57,86 @@ class _Carrying:
         return pushed
 
 
+class QoS(redis.QoS):
+    """kombu's, but for messages that a holder has."""
+
+    @property
+    def _holder(self) -> Holder | None:
+        found: Holder | None = self.channel.holder
+        return found
+
+    def append(self, message: Any, delivery_tag: str) -> None:
+        holder = self._holder
+        if holder is not None and delivery_tag in holder.kept:
+            virtual.QoS.append(self, message, delivery_tag)
+        else:
+            super().append(message, delivery_tag)
+
+    def ack(self, delivery_tag: str) -> None:
+        if self._holder is not None and self._holder.ack(delivery_tag):
+            virtual.QoS.ack(self, delivery_tag)
+        else:
+            super().ack(delivery_tag)
+
+    def reject(self, delivery_tag: str, requeue: bool = False) -> None:
+        if self._holder is not None and self._holder.ack(delivery_tag, requeue=requeue):
+            virtual.QoS.ack(self, delivery_tag)
+        else:
+            super().reject(delivery_tag, requeue)
+
+    def restore_unacked(self, client: Any = None) -> Any:
+        holder = self._holder
+        if holder is not None:
+            for tag in list(holder.kept):
+                self._delivered.pop(tag, None)
+            if not holder.closed:
+                holder.give_back()
+        return super().restore_unacked(client)
+
+
+class Poller(redis.MultiChannelPoller):
+    """kombu's, with holders that see to themselves."""
+
+    def _holders(self) -> list[Holder]:
+        return [channel.holder for channel in self._channels if channel.holder is not None]
+
+    def on_poll_start(self) -> None:
+        for holder in self._holders():
+            holder.look(self)
+        super().on_poll_start()
+
+    def _register_BRPOP(self, channel: Any) -> None:
+        if channel.holder is None:
+            super()._register_BRPOP(channel)
+
+    def on_readable(self, fileno: int) -> Any:
+        channel, kind = self._fd_to_chan.get(fileno, (None, None))
+        if isinstance(kind, Arm):
+            return channel.holder.take(kind)
+        return super().on_readable(fileno)
+
+    def get(self, callback: Any, timeout: float | None = None) -> Any:
+        """Wait for an event, where there is no event loop."""
+        holders = self._holders()
+        if any([holder.look(self) for holder in holders]):
+            return None
+        if all(holder.room for holder in holders):
+            return super().get(callback, timeout)
+        try:
+            return super().get(callback, min(timeout or FULL_PAUSE_S, FULL_PAUSE_S))
+        except Empty:
+            return None
+
+
 class Channel(redis.Channel):
-    """A channel that makes its client once for each pool."""
+    """A channel that makes its client once for each pool, and holds what a worker takes; see holding.py."""
+
+    QoS = QoS
+    #: Set once a worker's parent process consumes with acknowledgements on this channel.
+    holder: Holder | None = None
+    #: kombu waits for ever where the options say nothing, and a server may go silent without closing anything.
+    socket_timeout: Any = PATIENCE_S
+    socket_connect_timeout: Any = PATIENCE_S
 
     _cached: tuple[Any, Any] = (None, None)
     _carried: Rider | None = None
@@ -67,6 +149,43 @@ class Channel(redis.Channel):
             client = super()._create_client()
             self._cached = (self._pool, client)
         return client
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        #: Queues that are consumed without acknowledgements.
+        self.without_acks: set[str] = set()
+        super().__init__(*args, **options)
+
+    def basic_consume(self, queue: str, no_ack: bool, *args: Any, **options: Any) -> Any:
+        if no_ack:
+            self.without_acks.add(queue)
+        elif self.holder is None and self.ack_emulation and queue not in self._fanout_queues:
+            self.holder = self._new_holder()
+        return super().basic_consume(queue, no_ack, *args, **options)
+
+    def _new_holder(self) -> Holder | None:
+        site: Site | None = getattr(self.connection.client, "site", None)
+        # Children of a pool have their parent's place, and a slot of their own.
+        if site is None or site.place is None or site.place.own_slot is not None:
+            return None
+        return Holder(self, site.place, site.settings.namespace)
+
+    def _basic_cancel(self, consumer_tag: str) -> Any:
+        cancelled = super()._basic_cancel(consumer_tag)
+        if self.holder is not None and not self.holder.closed:
+            self.holder.settle()
+        return cancelled
+
+    def _poll_error(self, type: Any, **options: Any) -> None:
+        if isinstance(type, Arm):
+            assert self.holder is not None
+            self.holder.take(type)
+        else:
+            super()._poll_error(type, **options)
+
+    def close(self) -> None:
+        if self.holder is not None and not self.closed:
+            self.holder.close()
+        super().close()
 
     def _put(self, queue: str, message: Any, **options: Any) -> None:
         rider = riding.get()
@@ -87,6 +206,10 @@ class Transport(redis.Transport):
     """The same transport, made of such channels."""
 
     Channel = Channel
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.cycle: Any = Poller()
 
 
 class _OurTransport:
@@ -121,6 +244,13 @@ class _Pool(connection.ConnectionPool):
 
 class BrokerConnection(_OurTransport, connection.Connection):
     """A connection of an installed app."""
+
+    site: Site | None = None
+
+    @classmethod
+    def of(cls, site: Site) -> type[BrokerConnection]:
+        """Give the connections of one app: what is consumed over them is held for its worker."""
+        return type(cls.__name__, (cls,), {"site": site})
 
     def Pool(self, limit: int | None = None, **options: Any) -> Any:
         return _Pool(self, limit, **options)

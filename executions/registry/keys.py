@@ -32,6 +32,8 @@ script can touch them together. `ns` is the namespace, `ex` unless set otherwise
 | `ns:{0}:functions`      | hash   | name -> what workers say of the function, see catalogue.py | days, capped | workers | clients |
 | `ns:{0}:told`           | zset   | name of a function by the time that a worker last told of it (us) | days, capped | workers | clients |
 | `ns:{0}:leader`          | string | term of the worker that does upkeep                | one lease | leader | leader |
+| `ns:held:<holder>:<source>` | list | messages that a worker holds, newest first; in the broker's database | until acknowledged or given back | consumers | restorer |
+| `ns:holders`             | zset   | `<holder>:<source>` by the second of its last fetch; in the broker's database | an hour after a crash | consumers | restorer |
 | `ns:commands`            | channel| commands for all workers                           |  -   | clients | workers |
 | `ns:{0}:group:<id>...`   | string | Celery's own keys for groups and chords            | Celery's | backend | backend |
 """
@@ -194,6 +196,14 @@ def functions_told(namespace: str) -> str:
 
 def leader(namespace: str) -> str:
     return f"{namespace}:{{0}}:leader"
+
+
+def held(namespace: str, holder: str, source: str) -> str:
+    return f"{namespace}:held:{holder}:{source}"
+
+
+def holders(namespace: str) -> str:
+    return f"{namespace}:holders"
 
 
 def commands(namespace: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -52,15 +51,14 @@ class Beat:
     stops: list[StopCommand]
 
 
-def new_term(name: str) -> str:
-    """Begin a term: a worker's name, and what tells this incarnation of it from all others."""
-    return f"{name}#{secrets.token_hex(6)}"
-
-
 def parse_term(term: str) -> tuple[str, str]:
     """Give the worker's name and the incarnation."""
     name, _, incarnation = term.rpartition("#")
     return name, incarnation
+
+
+#: What tells one worker process from all others, before the number of its term: both fit into a cell of the slots.
+PROCESS_BYTES = 6
 
 
 class Workers:
@@ -119,6 +117,12 @@ class Workers:
         return {term.decode() for term in self._space.client.zrange(keys.workers(self._space.namespace), 0, -1)}
 
     @translated
+    def processes(self) -> set[str]:
+        """Name the worker processes that are alive, or whose terms are over and not yet rescued."""
+        terms = self._space.client.zrange(keys.workers(self._space.namespace), 0, -1)
+        return {process_of(term.decode()) for term in terms}
+
+    @translated
     def resign(self, term: str) -> None:
         """Leave the fleet in order."""
         pipeline = self._space.client.pipeline(transaction=True)
@@ -170,6 +174,16 @@ class Workers:
         # Keeps the client alive: without it the subscription dies under its reader.
         subscription.owner = client
         return subscription
+
+
+def term_of(worker: str, process: str, number: int) -> str:
+    """Name a term: which worker, in which process, for which time since that began."""
+    return f"{worker}#{process}{number % 0x10000:04x}"
+
+
+def process_of(term: str) -> str:
+    """Tell which process a term is of."""
+    return parse_term(term)[1][: 2 * PROCESS_BYTES]
 
 
 def _commands(found: dict[bytes, bytes], worker: str) -> Iterator[StopCommand]:

@@ -10,6 +10,7 @@ from executions.upkeep.payload_pruner import PayloadPruner
 from executions.upkeep.pruner import Pruner
 from executions.upkeep.publisher import Publisher
 from executions.upkeep.rescuer import Rescuer
+from executions.upkeep.restorer import Restorer
 from executions.upkeep.scheduler import Scheduler
 from executions.upkeep.waker import Waker
 
@@ -17,8 +18,9 @@ from executions.upkeep.waker import Waker
 def chores(parts: Parts, contact: Contact) -> list[tuple[Chore, float]]:
     """Give the chores that may take their time, with the seconds between two runs."""
     return [
-        # Whenever somebody leads: a lost worker's executions wait for this.
+        # Whenever somebody leads: a lost worker's executions wait for this, and the messages it held.
         (Rescuer(parts, contact), 0.0),
+        (Restorer(parts), 1.0),
         (Deadlines(parts, contact), parts.settings.beat_s),
         (Waker(parts), 2.0),
         (Publisher(parts), 5.0),

@@ -107,6 +107,12 @@ def mark(path: str, value: Any = None) -> Any:
     return value
 
 
+@app.task(acks_late=True)
+def mark_late(path: str, value: Any = None) -> Any:
+    touch(path)
+    return value
+
+
 @app.task(bind=True)
 def whoami(self: Task) -> dict[str, Any]:
     request = self.request

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass
 from typing import Any
 
 from executions.policy import Policy
 from executions.registry import keys
 from executions.registry.leader import Leader
-from executions.registry.workers import new_term, parse_term
+from executions.registry.workers import PROCESS_BYTES, parse_term, term_of
 from executions.settings import Settings
 from executions.slots import Slots
 from executions.states import Reason, Status
@@ -18,6 +19,11 @@ from executions.upkeep.rescuer import Rescuer, running
 from tests.contract.world import World
 
 RERUN = Policy(on_reset="rerun", max_attempts=50)
+
+
+def new_term(worker: str) -> str:
+    """Begin a term in a process of its own."""
+    return term_of(worker, secrets.token_hex(PROCESS_BYTES), 1)
 
 
 @dataclass
@@ -182,9 +188,9 @@ def test_nothing_starts_before_the_first_beat_or_after_the_lease() -> None:
     slots = Slots(2)
     # Outside a worker there is no lease to mind.
     assert slots.may_start(1)
-    slots.hold("00ab34cd56ef", 0)
+    slots.hold("00ab34cd56ef0001", 0)
     assert not slots.may_start(1)
-    slots.hold("00ab34cd56ef", 100)
+    slots.hold("00ab34cd56ef0001", 100)
     assert slots.may_start(99)
     assert not slots.may_start(100)
-    assert slots.incarnation == "00ab34cd56ef"
+    assert slots.incarnation == "00ab34cd56ef0001"

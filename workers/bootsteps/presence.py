@@ -9,7 +9,7 @@ from typing import Any
 
 from executions.celery.site import Place, Site
 from executions.errors import ExecutionsError
-from executions.registry.workers import StopCommand, new_term, parse_term
+from executions.registry.workers import StopCommand, parse_term
 from executions.telemetry import log
 from executions.upkeep.contact import Contact
 from executions.version import VERSION
@@ -33,7 +33,7 @@ class Presence:
         self._begin()
 
     def _begin(self) -> None:
-        self.term = new_term(self._place.worker)
+        self.term = self._place.new_term()
         self._beat_at = 0.0
         #: When the last beat that was answered was sent; nothing before the first.
         self._renewed: float | None = None
