@@ -130,6 +130,11 @@ class Dispatcher:
             return None
         return [_id_in(text) for text in found if text is not None]
 
+    def in_hands(self, namespace: str) -> set[str]:
+        """Give the ids of executions whose messages workers hold; none where the broker cannot say it."""
+        with self.held(namespace) as held:
+            return {_id_in(text) for text in held.messages()} if held is not None else set()
+
     @contextmanager
     def held(self, namespace: str) -> Iterator[Held | None]:
         """Reach the messages that workers hold; there are none where the broker is not Redis."""

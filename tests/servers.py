@@ -79,6 +79,12 @@ class Watched:
             return False
         return all(one["num-other-sentinels"] == 2 and one["num-slaves"] == 1 for one in seen)
 
+    def replicas_agree(self) -> bool:
+        """Wait until the replica has all that the primary has written so far."""
+        client = redis.Redis(host=HOST, port=self.primary.port)
+        client.set("written", "last")
+        return bool(client.wait(1, round(_PATIENCE_S * 1000)))
+
     def stop(self) -> None:
         for sentinel in self.sentinels:
             sentinel.popen.kill()

@@ -21,6 +21,9 @@ GIVEN_BACK_AT_ONCE = 500
 #: Entries of the list of holders that one look reads, those longest out of touch.
 HOLDERS_READ = 10_000
 
+#: Messages of one holder that a look at what is held reads.
+MESSAGES_READ = 1000
+
 #: Seconds that one command of a consumer may take; the server does each of them in microseconds.
 PATIENCE_S = 10.0
 
@@ -91,6 +94,14 @@ class Held:
             moved += done
             if done < GIVEN_BACK_AT_ONCE:
                 return moved
+
+    def messages(self) -> list[bytes]:
+        """Give what is held: of each holder and source the oldest ones, which is all but in odd cases."""
+        _, listed = self.holders()
+        pipeline = self._client.pipeline(transaction=False)
+        for one in listed:
+            pipeline.lrange(self._list(one.holder, one.source), -MESSAGES_READ, -1)
+        return [message for found in pipeline.execute() for message in found]
 
     def holders(self) -> tuple[float, list[Holding]]:
         """List who may hold something, with the server's time."""

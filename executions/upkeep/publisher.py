@@ -17,6 +17,9 @@ LOST_AFTER_S = 20.0
 #: So many times longer it may take where messages lie in its queue and the broker cannot say how old they are.
 PATIENCE = 10
 
+#: So many times longer a worker may hold a message unstarted before it is offered to others as well.
+HOARDED = 3
+
 #: Executions that one run looks at in each shard, and those that it sends again on a mere suspicion.
 LOOKED_AT = 500
 SUSPECTED_AT_ONCE = 50
@@ -50,9 +53,18 @@ class Publisher:
         """Choose those whose message is not in its queue any more, or has been too long on its way to be there."""
         oldest = {queue: self._oldest_us(queue) for queue in {one.queue for one in waiting}}
         late_us = (now - PATIENCE * self._after_s) * 1_000_000
-        lost = [one for one in waiting if one.since_us < oldest[one.queue]]
+        lost = self._not_held([one for one in waiting if one.since_us < oldest[one.queue]], oldest, now)
         suspected = [one for one in waiting if oldest[one.queue] == UNKNOWN and one.since_us < late_us]
         return lost + suspected[:SUSPECTED_AT_ONCE]
+
+    def _not_held(self, gone: list[Waiting], oldest: dict[str, float], now: float) -> list[Waiting]:
+        """Leave out what a worker holds. What it holds for long goes to another one too, where the queue is empty."""
+        held = self._parts.dispatcher.in_hands(self._parts.settings.namespace) if gone else set()
+        hoarded_us = (now - HOARDED * self._after_s) * 1_000_000
+        return [
+            one for one in gone
+            if one.id not in held or (oldest[one.queue] == EMPTY and one.since_us < hoarded_us)
+        ]  # fmt: skip
 
     def _oldest_us(self, queue: str) -> float:
         """Give since when the oldest message of a queue has been there; what waits for longer is not in it."""

@@ -82,6 +82,8 @@ def test_work_goes_on_with_the_new_primary(watched: Watched, tmp_path: Path, mon
 
         running = fleet.client.submit("shop.sleeping", 8)
         fleet.running(running.id)
+        # Replication is asynchronous: what the replica has not heard of, a failover loses.
+        assert watched.replicas_agree()
         identity = watched.primary.identity
         assert identity is not None
         os.kill(identity.pid, signal.SIGKILL)
