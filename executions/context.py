@@ -17,6 +17,7 @@ from executions.slots import KIND, STOP, WIDTH, Slots, Stop
 TERMINATION_MESSAGE = "Execution received termination signal"
 TIMEOUT_MESSAGE = "Execution stopped due to runner timeout"
 RESET_MESSAGE = "Execution stopped due to a reset of its service"
+DRAIN_MESSAGE = "Execution stopped because its worker shuts down"
 LOST_MESSAGE = "Execution stopped because the lease of its worker ran out: another may run it by now"
 
 
@@ -80,6 +81,8 @@ class Running:
         self.stopped = kind
         if kind is Stop.LOST:
             return Terminated(LOST_MESSAGE)
+        if kind is Stop.DRAIN:
+            return Reset(DRAIN_MESSAGE)
         detail = self.explain(kind)
         if kind is Stop.TIMEOUT:
             return TimedOut(_sentence(TIMEOUT_MESSAGE, detail))

@@ -56,6 +56,8 @@ class Settings:
     #: Seconds from a stop request, or a deadline, to the exception in the running code, and to the kill.
     soft_after_s: float = 5.0
     grace_s: float = 15.0
+    #: How long a worker that is asked to shut down lets functions go on.
+    drain_s: float = 600.0
     #: How long lines of output are gathered before they are stored, and how many are kept of an attempt.
     log_flush_s: float = 0.2
     log_max_lines: int = 10_000

@@ -32,6 +32,8 @@ class Stop(IntEnum):
     RESET = 4
     #: Its worker's term is over: somebody else may run it by now.
     LOST = 5
+    #: Its worker shuts down, and has waited long enough.
+    DRAIN = 6
 
 
 def token_of(execution_id: str, attempt: int) -> int:
@@ -66,10 +68,10 @@ class Slots:
 
     def __init__(self, count: int) -> None:
         self.count = count
-        self._memory = mmap.mmap(-1, (count * WIDTH + 2) * 8)
+        self._memory = mmap.mmap(-1, (count * WIDTH + 3) * 8)
         self.cells = memoryview(self._memory).cast("Q")
-        #: Cells behind the slots: the worker's term, and until when (monotonic clock) its lease lasts.
-        self._term_cell, self._lease_cell = count * WIDTH, count * WIDTH + 1
+        #: Cells behind the slots: the worker's term, until when (monotonic clock) its lease lasts, whether it drains.
+        self._term_cell, self._lease_cell, self._drain_cell = (count * WIDTH + at for at in range(3))
         self._free = list(range(count - 1, -1, -1))
         self._lock = threading.Lock()
 
@@ -88,6 +90,15 @@ class Slots:
         """Whether the worker has the right to start something; outside a worker everybody has."""
         until_ns = self.cells[self._lease_cell]
         return until_ns == 0 or now_ns < until_ns
+
+    def drain(self, on: bool) -> None:
+        """Let nothing more start here, or let it again."""
+        self.cells[self._drain_cell] = int(on)
+
+    @property
+    def draining(self) -> bool:
+        """Whether what comes now is handed back."""
+        return bool(self.cells[self._drain_cell])
 
     def take(self) -> int:
         """Claim a slot for a thread or greenlet of this process."""

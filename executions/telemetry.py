@@ -28,6 +28,8 @@ ACTIONS: dict[str, tuple[int, str]] = {
     "broker.refused": (logging.ERROR, "the operator: the broker does not let the worker take messages"),
     "logs.unwritten": (logging.WARNING, "the operator: log lines could not be stored"),
     "worker.lost": (logging.WARNING, "the operator: a worker stopped beating"),
+    "worker.stuck": (logging.ERROR, "nobody: a worker that did not end by itself was killed; nothing ran in it"),
+    "worker.draining": (logging.INFO, "nobody: a worker takes nothing new"),
     "worker.term_over": (logging.ERROR, "the operator: this worker was declared dead and starts anew"),
     "service.slot_kept": (logging.WARNING, "nobody: upkeep takes the slot back"),
     "service.reset": (logging.INFO, "nobody: the service was updated, old executions end"),

@@ -122,6 +122,8 @@ def loss_of(site: Site, request: Any) -> Exception:
         policy = policy_of(site, request.id)
         limit = policy.execution_timeout if policy else None
         return TimedOut(f"{context.TIMEOUT_MESSAGE}: execution_timeout of {limit} s (killed)")
+    if request.killed is Stop.DRAIN:
+        return Reset(f"{context.DRAIN_MESSAGE} (killed)")
     if request.killed is Stop.RESET:
         return Reset(f"{context.RESET_MESSAGE} (killed)")
     return _worker_lost(request)

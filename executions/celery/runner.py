@@ -23,6 +23,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -37,7 +38,7 @@ from executions.celery.reporter import RegistryReporter
 from executions.celery.site import Place, Site, site_of
 from executions.celery.verdict import ended_by
 from executions.dispatch import HEADER
-from executions.errors import ExecutionFailed, Reset, Terminated, TimedOut
+from executions.errors import ExecutionFailed, Reset, Terminated, TimedOut, Unavailable
 from executions.flusher import flusher_every
 from executions.policy import NO_POLICY, Policy
 from executions.registry.cache import Source
@@ -116,6 +117,8 @@ def begin(site: Site, task: Any, request: Any) -> Attempt:
     """Take the attempt, or leave: a duplicate, a cancelled one, one whose service is full or paused."""
     place = site.here
     _await_lease(place)
+    if place.slots.draining:
+        hand_back(site, task, request)
     index = place.own_slot if place.own_slot is not None else place.slots.take()
     mark = (request.headers or {}).get(HEADER) or getattr(request, HEADER, None) or {}
     named = mark.get("attempt")
@@ -142,6 +145,15 @@ def _await_lease(place: Place) -> None:
     deadline, waiting = time.monotonic() + PATIENCE_S, threading.Event()
     while not place.slots.may_start(time.monotonic_ns()) and time.monotonic() < deadline:
         waiting.wait(LEASE_LOOK_S)
+
+
+def hand_back(site: Site, task: Any, request: Any) -> None:
+    """Start nothing in a worker that drains: the message goes to all others, as if it had not come here."""
+    if site.transitions.status_of(request.id) is None:
+        record_received(site, task, request)
+    with suppress(Unavailable):  # it is in the outbox: the publisher sends it
+        site.dispatcher.republish(site.space, request.id)
+    raise Ignore(f"execution {request.id} was handed back: this worker drains")
 
 
 def _release(place: Place, index: int) -> None:

@@ -34,7 +34,7 @@ def ended_by(attempt: Attempt, error: BaseException) -> Any:
     if running.stopped is Stop.TERMINATE:
         endings.terminated(attempt)
         raise Ignore(context.TERMINATION_MESSAGE) from error
-    if running.stopped in (Stop.TIMEOUT, Stop.RESET) or isinstance(error, SoftTimeLimitExceeded):
+    if running.stopped in (Stop.TIMEOUT, Stop.RESET, Stop.DRAIN) or isinstance(error, SoftTimeLimitExceeded):
         _rerun_or_raise(attempt, error)
     if isinstance(error, Ignore):
         endings.ignored(attempt)
@@ -58,11 +58,11 @@ def _is_pool_timeout(error: BaseException) -> bool:
 
 
 def _rerun_or_raise(attempt: Attempt, error: BaseException) -> None:
-    """A limit was reached, or the service was updated: try again where the policy says so."""
+    """A limit was reached, the service was updated, the worker shuts down: try again where the policy says so."""
     if isinstance(after_reset(attempt.policy, attempt.started.attempt), RetryDecision):
         endings.rerun(attempt, error, Reason.RERUN)
         raise Ignore(f"{error}: will run again") from error
-    if attempt.running.stopped is Stop.RESET:
+    if attempt.running.stopped in (Stop.RESET, Stop.DRAIN):
         expected: Any = Reset
     else:
         expected = TimedOut | SoftTimeLimitExceeded

@@ -8,14 +8,16 @@ import click
 from rich.text import Text
 
 from executions.cli import render
-from executions.cli.commands import Command
+from executions.cli.commands import Command, Group
 from executions.cli.documents import plain
 from executions.cli.render import Column, Cut
-from executions.cli.session import Session, pass_session
+from executions.cli.session import Session, pass_session, session_of
 
 
 def _state(worker: Any) -> Text:
-    return Text("alive", "green") if worker.alive else Text("lost", "red")
+    if not worker.alive:
+        return Text("lost", "red")
+    return Text("draining", "yellow") if getattr(worker, "facts", {}).get("draining") else Text("alive", "green")
 
 
 def _fact(name: str) -> Any:
@@ -33,24 +35,59 @@ _COLUMNS = (
 )
 
 
-@click.command(cls=Command)
+@click.group(cls=Group, invoke_without_command=True)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.option("--quiet", "-q", is_flag=True, help="Only the names of those alive, one a line.")
-@pass_session
-def workers(session: Session, as_json: bool, quiet: bool) -> None:
-    """List the workers, those alive first.
+@click.option("--safe-to-remove", is_flag=True, help="Only those that take nothing new and run nothing.")
+@click.pass_context
+def workers(ctx: click.Context, as_json: bool, quiet: bool, safe_to_remove: bool) -> None:
+    """List the workers, those alive first; have one drain.
 
     RUNS is how many executions each runs, of how many it could.
     """
-    found = session.client.workers.list()
+    if ctx.invoked_subcommand is not None:
+        return
+    session = session_of(ctx)
+    found = session.client.workers.safe_to_remove() if safe_to_remove else session.client.workers.list()
     if as_json:
         session.json([_document(worker) for worker in found])
     elif quiet:
         session.lines(worker.name for worker in found if worker.alive)
     elif found:
         render.table(session.out, _COLUMNS, found)
+    elif safe_to_remove:
+        session.hint("none; `executions workers drain NAME` has one take nothing new")
     else:
         session.hint("no workers; `executions doctor` says how to start one")
+
+
+_worker_names = click.argument("names", metavar="NAME...", nargs=-1, required=True)
+
+
+@workers.command("drain")
+@_worker_names
+@click.option("--wait", is_flag=True, help="Return when nothing runs there any more.")
+@click.option("--timeout", type=float, metavar="SECONDS", help="How long to wait at most.")
+@pass_session
+def drain_workers(session: Session, names: tuple[str, ...], wait: bool, timeout: float | None) -> None:
+    """Let workers take nothing new; what runs goes on.
+
+    What they have not started goes to others at once.
+    """
+    for name in names:
+        session.client.workers.drain(name)
+    for name in names if wait else ():
+        session.client.workers.drain(name, wait=True, timeout=timeout)
+        session.write(name)
+
+
+@workers.command("resume")
+@_worker_names
+@pass_session
+def resume_workers(session: Session, names: tuple[str, ...]) -> None:
+    """Have workers that drain take work again."""
+    for name in names:
+        session.client.workers.resume(name)
 
 
 def _document(worker: Any) -> dict[str, Any]:

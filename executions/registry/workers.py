@@ -148,6 +148,11 @@ class Workers:
         return found
 
     @translated
+    def push_drain(self, worker: str, on: bool) -> None:
+        """Tell a worker to take nothing new, or to take again."""
+        self.push({"do": "drain", "worker": worker, "on": on})
+
+    @translated
     def push_stop(self, worker: str, execution_id: str, attempt: int, mode: str, grace_s: float | None) -> None:
         """Tell a worker at once; its next beat would tell it as well."""
         self.push(

@@ -19,11 +19,13 @@ class Ear:
         *,
         on_stop: Callable[[StopCommand], None],
         on_service: Callable[[str], None],
+        on_drain: Callable[[bool], None],
     ) -> None:
         self._site = site
         self._name = name
         self._on_stop = on_stop
         self._on_service = on_service
+        self._on_drain = on_drain
         self._subscription: Any = None
 
     def listen(self, seconds: float) -> None:
@@ -42,6 +44,8 @@ class Ear:
     def _obey(self, command: dict[str, Any]) -> None:
         if command["do"] == "stop" and command["worker"] == self._name:
             self._on_stop(StopCommand(command["id"], command["attempt"], command["mode"], command["grace_s"]))
+        elif command["do"] == "drain" and command["worker"] == self._name:
+            self._on_drain(command["on"])
         elif command["do"] == "services":
             self._site.services.forget(command["name"])
             self._on_service(command["name"])

@@ -23,6 +23,7 @@ from executions.slots import Seen, Slots, Stop
 from executions.telemetry import log
 from executions.upkeep.services import chores, prompt_chores
 from workers.bootsteps.children import Children, request_of
+from workers.bootsteps.drain import Drain
 from workers.bootsteps.ear import Ear
 from workers.bootsteps.functions import Teller
 from workers.bootsteps.presence import Presence
@@ -35,6 +36,9 @@ logger = logging.getLogger(__name__)
 
 #: Seconds between two looks at the slots. Commands are pushed and do not wait for this.
 TICK_S = 0.2
+
+#: Seconds that a worker which is told to end at once waits until what it ran has ended.
+ENDED_WITHIN_S = 4.0
 
 #: Slots beyond the pool's size, so that it may grow.
 SPARE_SLOTS = 256
@@ -93,12 +97,23 @@ class Fleet(bootsteps.StartStopStep):
             thread.start()
 
     def stop(self, parent: Any) -> None:
+        """Leave the lead to others. What runs goes on, so the worker stays in the fleet until its pool has ended."""
         for thread in self.upkeep:
             thread.leave()
         if self.thread is not None:
+            signals.worker_shutdown.connect(self._leave, weak=False)
+
+    def terminate(self, parent: Any) -> None:
+        """End what runs, while there is still somebody who can say what becomes of it."""
+        for thread in self.upkeep:
+            thread.leave()
+        if self.thread is not None:
+            self.thread.drain_now()
             self.thread.leave()
 
-    terminate = stop
+    def _leave(self, **_: Any) -> None:
+        if self.thread is not None:
+            self.thread.leave()
 
 
 class FleetThread(threading.Thread):
@@ -112,6 +127,7 @@ class FleetThread(threading.Thread):
         self._stopper = Stopper(
             place.slots, pool_for(place), site.settings, on_kill=self._before_kill, on_stuck=self._say_stuck
         )
+        self._drain = Drain(site, place, worker, self._stopper)
         self._resets = Resets(site, place.slots, self._stopper)
         self._teller = Teller(site, place.worker)
         self._children = Children(site, place, worker) if place.pool == "prefork" else None
@@ -119,6 +135,7 @@ class FleetThread(threading.Thread):
             site, place.worker,
             on_stop=lambda stop: self._stopper.ask(stop, SYSTEM_CLOCK.monotonic()),
             on_service=self._teller.service_changed,
+            on_drain=self.drain_and_stay,
         )  # fmt: skip
         self.presence = Presence(site, place, worker, self._stopper.lose_all)
 
@@ -127,6 +144,18 @@ class FleetThread(threading.Thread):
         self._leaving.set()
         self.join(timeout=5.0)
         self.presence.leave()
+
+    def drain_and_stay(self, on: bool) -> None:
+        """Take nothing new, or take again; what waits here goes back with the next look."""
+        self._drain.stay(on)
+        self.presence.soon()
+
+    def drain_now(self) -> None:
+        """End what runs and wait a moment for it; called while the thread looks on."""
+        wait, deadline = threading.Event(), SYSTEM_CLOCK.monotonic() + ENDED_WITHIN_S
+        self._drain.hurry()
+        while self._place.slots.seen() and SYSTEM_CLOCK.monotonic() < deadline:
+            wait.wait(TICK_S / 4)
 
     def run(self) -> None:
         while not self._leaving.is_set():
@@ -153,6 +182,7 @@ class FleetThread(threading.Thread):
             self._children.close()
 
     def _look(self) -> None:
+        self._drain.look(SYSTEM_CLOCK.monotonic())
         self._stopper.tick(SYSTEM_CLOCK.monotonic())
         if self._children is not None:
             self._children.look()

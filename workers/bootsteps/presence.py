@@ -65,6 +65,10 @@ class Presence:
         self._place.slots.hold(parse_term(self.term)[1], round((now + lease_s) * 1e9))
         return answer.stops
 
+    def soon(self) -> None:
+        """Beat at the next chance, since there is news."""
+        self._beat_at = 0.0
+
     def leave(self) -> None:
         """Leave the fleet; what still runs may be rescued at once."""
         try:
@@ -83,4 +87,5 @@ class Presence:
             "concurrency": getattr(self._worker, "concurrency", None),
             "queues": sorted(self._worker.app.amqp.queues.consume_from),
             "running": len(self._place.slots.seen()),
+            "draining": self._place.slots.draining,
         }

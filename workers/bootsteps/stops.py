@@ -20,8 +20,8 @@ logger = logging.getLogger(__name__)
 #: Seconds between two exceptions raised in code that goes on after the first.
 REPEAT_S = 1.0
 
-#: Seconds from the reset of a service to the exception in the code that it ends, and to the kill: an update
-#: by force is done within two seconds.
+#: Seconds from the reset of a service, or the end of a worker's patience, to the exception in the code that it
+#: ends, and to the kill: an update by force is done within two seconds.
 RESET_SOFT_S = 0.3
 RESET_KILL_S = 1.0
 
@@ -78,6 +78,12 @@ class Stopper:
             return False
         self._begin(Pending(token, Stop.RESET, now + RESET_SOFT_S, now + RESET_KILL_S))
         return True
+
+    def drain_all(self, now: float) -> None:
+        """End what runs, because the worker does; a stop that has begun goes on as it is."""
+        for seen in self._slots.seen():
+            if seen.token not in self._pending:
+                self._begin(Pending(seen.token, Stop.DRAIN, now + RESET_SOFT_S, now + RESET_KILL_S))
 
     def lose_all(self, now: float) -> None:
         """End everything at once: the worker's term is over, and others may run all of it by now."""
