@@ -29,11 +29,12 @@ from executions.errors import ExecutionsError
 from executions.slots import token_of
 from executions.telemetry import log
 from workers.bootsteps.stops import Stopper
+from workers.processes import kill_tree
 
 logger = logging.getLogger(__name__)
 
-#: Seconds in which a worker that shuts down, and in which nothing runs any more, has to end.
-ENDS_WITHIN_S = 20.0
+#: Seconds in which the children of a worker that shuts down have to end once nothing runs any more, and the worker.
+CHILDREN_END_WITHIN_S, ENDS_WITHIN_S = 3.0, 20.0
 
 
 class Drain:
@@ -100,8 +101,16 @@ class Drain:
         return self._takes_nothing and not self._place.slots.seen()
 
     def _end_in_time(self, now: float) -> None:
-        """See that it ends. A pool that lost a child while it was closed can wait for it for ever."""
+        """See that it ends: all that ran has been recorded.
+
+        A child waits half a minute for its parent to read its last result, and the parent for its child: neither comes.
+        A pool that lost a child while it was closed can wait for ever.
+        """
         self._done_at = self._done_at or now
+        if now > self._done_at + CHILDREN_END_WITHIN_S:
+            pool = getattr(getattr(self._worker, "pool", None), "_pool", None)
+            for child in list(getattr(pool, "_pool", ())):
+                kill_tree(child.pid)
         if now > self._done_at + ENDS_WITHIN_S:
             log(logger, "worker.stuck", worker=self._place.worker)
             os.kill(os.getpid(), SIGKILL)
