@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from executions.client.executions import Executions
 from executions.client.functions import FunctionsView
 from executions.client.health import Check, examine
+from executions.client.invariants import Report, check
 from executions.client.services import ServicesView
 from executions.client.submit import Submitter
 from executions.client.verbs import ClientVerbs
@@ -80,6 +81,14 @@ class Client:
     def health(self) -> list[Check]:
         """Look at the server, the broker, the workers and the payload store, and say what to do about each."""
         return examine(self._parts)
+
+    def invariants(self, *, repair: bool = False, progress: Callable[[str, int, int], None] | None = None) -> Report:
+        """Look at the whole registry, while it is in use: does it hold what the system promises?
+
+        Nothing is changed unless `repair` is true. `progress` is called with what is looked at, how much of it is
+        done, and how much there is (0 where that is not known).
+        """
+        return check(self._parts, repair=repair, progress=progress)
 
     def close(self) -> None:
         """Let go of the connections that this client opened by itself."""

@@ -28,3 +28,14 @@ class Ending:
 REVOKED_RESULT = json.dumps(
     {"exc_type": "TaskRevokedError", "exc_message": ["terminated"], "exc_module": "celery.exceptions"}
 )
+
+
+def expired(message: str) -> Ending:
+    """Give the end of an execution whose time to start was over before it started."""
+    return Ending(
+        status=Status.TERMINATED,
+        reason=Reason.EXPIRED,
+        message=message,
+        result=REVOKED_RESULT,
+        fields=("er", REVOKED_RESULT),
+    )

@@ -65,6 +65,12 @@ def numbers_in(chunk: int, bitmap: bytes) -> list[int]:
     return [base + (at << 3) + bit for at, byte in enumerate(bitmap) if byte for bit in _BITS[byte]]
 
 
+def has_bit(bitmap: bytes | None, number: int) -> bool:
+    """Tell whether a number is in its chunk, which may be short or missing."""
+    at = number % CHUNK
+    return bool(bitmap and len(bitmap) > at >> 3 and bitmap[at >> 3] >> (at & 7) & 1)
+
+
 def popcount(bitmap: bytes) -> int:
     return int.from_bytes(bitmap, "little").bit_count()
 

@@ -143,6 +143,31 @@ class ShardKeys:
         )
 
 
+#: The words after the shard. A key that has another one is nobody's.
+KINDS = frozenset({
+    "x", "log", "met", "due", "cache", "functions", "told", "group", "chord", "ix", "counts", "ids", "started",
+    "finished", "duration", "marks", "outbox", "stops", "events", "meta", "schema", "service", "services", "slots",
+    "parked", "answers", "workers", "worker", "leader",
+})  # fmt: skip
+
+
+def all_keys(namespace: str) -> str:
+    """Give the pattern of all keys of a namespace."""
+    return f"{namespace}:*"
+
+
+def kind_of(namespace: str, key: str) -> tuple[str, int, str]:
+    """Take a key apart: its word (nothing where it is not ours), its shard, and whose it is."""
+    rest = key.removeprefix(f"{namespace}:")
+    if rest.startswith("held:") or rest == "holders":  # where the registry's database is the broker's as well
+        return "held", 0, rest
+    shard, closing, tail = rest.removeprefix("{").partition("}:")
+    word, _, name = tail.partition(":")
+    if not closing or not shard.isdigit() or word not in KINDS:
+        return "", 0, ""
+    return word, int(shard), name
+
+
 def execution_of(record_key: str) -> str:
     """Give the id of the execution that a record's key, or its channel, belongs to."""
     return record_key.partition("}:x:")[2]

@@ -24,8 +24,11 @@ Ask: TypeAlias = Callable[[Any], Any]
 Steps: TypeAlias = Generator[list[Ask], list[Any], T]
 
 
-def run(client: RedisClient, steps: Sequence[Steps[T]]) -> list[T]:
-    """Run the steps of several shards side by side; give what each returned."""
+def run(client: RedisClient, steps: Sequence[Steps[T]], *, transaction: bool = False) -> list[T]:
+    """Run the steps of several shards side by side; give what each returned.
+
+    As a `transaction`, nothing is written between the commands of a round; they are of one shard then.
+    """
     results: dict[int, T] = {}
     replies: dict[int, list[Any] | None] = dict.fromkeys(range(len(steps)))
     while replies:
@@ -35,12 +38,22 @@ def run(client: RedisClient, steps: Sequence[Steps[T]]) -> list[T]:
                 asked[at] = next(steps[at]) if reply is None else steps[at].send(reply)
             except StopIteration as done:
                 results[at] = done.value
-        replies = _round(client, asked)
+        replies = _round(client, asked, transaction)
     return [results[at] for at in range(len(steps))]
 
 
-def _round(client: RedisClient, asked: dict[int, list[Ask]]) -> dict[int, list[Any] | None]:
-    pipeline = client.pipeline(transaction=False)
+def ask(client: RedisClient, *asks: Ask, transaction: bool = False) -> list[Any]:
+    """Put one round of questions; give the replies."""
+    return run(client, [_once(asks)], transaction=transaction)[0]
+
+
+def _once(asks: Sequence[Ask]) -> Steps[list[Any]]:
+    replies = yield list(asks)
+    return replies
+
+
+def _round(client: RedisClient, asked: dict[int, list[Ask]], transaction: bool) -> dict[int, list[Any] | None]:
+    pipeline = client.pipeline(transaction=transaction)
     for asks in asked.values():
         for ask in asks:
             ask(pipeline)

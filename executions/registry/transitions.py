@@ -14,7 +14,7 @@ from executions import ids
 from executions.policy import DEFAULT_CRASH_CAP, NO_POLICY, Policy, write_reset
 from executions.registry import scripts
 from executions.registry.connection import translated
-from executions.registry.ending import REVOKED_RESULT, Ending
+from executions.registry.ending import REVOKED_RESULT, Ending, expired
 from executions.registry.outcomes import (
     OWED_AGAIN_S,
     Accepted,
@@ -57,6 +57,7 @@ __all__ = [
     "StopFirst",
     "Submission",
     "Transitions",
+    "expired",
     "found_or_raise",
     "next_message",
 ]

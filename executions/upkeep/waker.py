@@ -7,7 +7,7 @@ from typing import Any
 from executions import parking
 from executions.parts import Parts
 from executions.registry.connection import translated
-from executions.registry.transitions import REVOKED_RESULT, Ending
+from executions.registry.transitions import expired as expired_ending
 from executions.service import ServiceState
 from executions.states import Reason, Status
 from executions.upkeep import Report
@@ -45,7 +45,7 @@ class Waker:
         gone = [one for one, (status, *_) in records.items() if status != Status.PENDING]
         expired = [one for one, (status, _, by) in records.items() if status == Status.PENDING and by and by < now]
         for one in expired:
-            self._parts.transitions.settle(one, _EXPIRED)
+            self._parts.transitions.settle(one, expired_ending("expired while it waited for its service"))
         services.unpark(name, [*gone, *expired])
         if state.paused:
             return len(gone) + len(expired)
@@ -68,12 +68,3 @@ class Waker:
             by = int(expires) / 1_000_000 if expires else None
             found[one] = (status.decode() if status else None, reason.decode() if reason else None, by)
         return found
-
-
-_EXPIRED = Ending(
-    status=Status.TERMINATED,
-    reason=Reason.EXPIRED,
-    message="expired while it waited for its service",
-    result=REVOKED_RESULT,
-    fields=("er", REVOKED_RESULT),
-)

@@ -11,6 +11,8 @@ import subprocess
 import pytest
 import redis
 
+import executions
+from executions.registry.keys import shard_keys
 from executions.version import VERSION
 from tests.acceptance.fleet import Fleet, eventually
 from tests.acceptance.shell import Shell, make_shell
@@ -474,6 +476,31 @@ def test_doctor_says_what_is_wrong_and_what_to_do(shell: Shell, start_server: St
         "EXECUTIONS_PAYLOADS",
     ):
         assert advice in done.out
+
+
+def test_doctor_looks_for_broken_promises_and_mends_them(shell: Shell, start_server: StartServer) -> None:
+    # Given a registry with a count that is wrong
+    server = start_server()
+    with executions.connect(server.url) as client:
+        client.submit("tasks.one", name="one")
+        counts = shard_keys(client.settings.namespace, 0).counts
+    admin = redis.Redis.from_url(server.url)
+    admin.hset(counts, "function:tasks.one", 7)
+    admin.close()
+    found = shell("doctor", "--invariants", "--url", server.url)
+    assert found.code == 1
+    assert "wrong-count" in found.out
+    assert "--repair would count again" in found.out
+    assert shell("doctor", "--invariants", "--json", "--url", server.url).json["counts"] == {"wrong-count": 1}
+    # If it is told to, it mends that
+    mended = shell("doctor", "--invariants", "--repair", "--url", server.url)
+    assert mended.code == 0
+    assert "1 repaired" in mended.out
+    well = shell("doctor", "--invariants", "--url", server.url)
+    assert well.code == 0
+    assert "1 executions, 0 ended and 1 live" in well.out
+    assert "every promise holds" in well.out
+    assert shell("doctor", "--repair").code == 2
 
 
 def test_doctor_with_the_server_down_looks_at_the_rest(shell: Shell) -> None:

@@ -64,6 +64,13 @@ def test_keys_py_describes_every_key_that_it_makes() -> None:
     assert last_words - table - {"chord"} == set()
 
 
+def test_every_key_that_is_made_is_known_to_whoever_looks_through_all_keys() -> None:
+    table = re.findall(r"^\| `ns:\{[n0]\}:([a-z]+)", keys.__doc__ or "", re.MULTILINE)
+    assert sorted(table) == sorted(keys.KINDS)
+    assert keys.kind_of("ex", keys.shard_keys("ex", 7).log("a:b", 3)) == ("log", 7, "a:b:3")
+    assert keys.kind_of("ex", "ex:{0}:nothing") == ("", 0, "")
+
+
 def test_what_makes_a_record_key_also_takes_it_apart() -> None:
     for given in ("0195f0c2-0000-7000-8000-000000000001", "their-own:x:id", "a b"):
         assert keys.execution_of(keys.shard_keys("ex", 7).record(given)) == given
