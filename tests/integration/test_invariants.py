@@ -34,6 +34,8 @@ def registry(request: pytest.FixtureRequest, server_url: str, namespace: str) ->
 @pytest.fixture
 def client(registry: Registry) -> Client:
     known = registry.space.settings
+    # Settled before another thread uses it: the client would settle for one shard.
+    assert registry.space.shards == known.shards
     return Client(Parts(Settings(url=known.url, namespace=known.namespace)))
 
 
