@@ -21,7 +21,7 @@ endef
 export LOWER_BOUNDS
 
 .DEFAULT_GOAL := help
-.PHONY: help install up down test oldest check format bench wheel lock clean
+.PHONY: help install up down test chaos oldest check format bench wheel lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ down: $(INSTALLED) ## Stop all of it; the data stays in .executions
 
 test: $(INSTALLED) ## Run the tests
 	$(BIN)/python -m $(PYTEST) $(ARGS)
+
+chaos: $(INSTALLED) ## Run a fleet under a storm of faults: ARGS='--seconds 300 --seed 7 --backend redis'
+	$(BIN)/python -m tests.chaos $(ARGS)
 
 oldest: ## Run the tests with the oldest Celery, Redis client and so on that we support
 	$(PYTHON) -m venv $(OLDEST)
