@@ -91,6 +91,16 @@ class Running:
         return Terminated(_sentence(TERMINATION_MESSAGE, detail))
 
 
+def check_before_sending() -> None:
+    """Raise in a function that was asked to stop and has not been told yet: it must not start others.
+
+    Once it knows, it may: what cleans up after it, for one.
+    """
+    running = _current.get()
+    if running is not None and not running.stopped:
+        running.check()
+
+
 def _sentence(start: str, detail: str) -> str:
     return f"{start}: {detail}" if detail else start
 

@@ -108,6 +108,7 @@ class RecordingProducer:
 
     def publish(self, body: Any, **options: Any) -> Any:
         """Record, then send. A message that cannot be sent leaves no execution that would run later."""
+        context.check_before_sending()
         headers = options["headers"]
         outgoing = Outgoing(self._site, self._function, self._given, body, headers, options)
         rider = outgoing.ride(self._producer)

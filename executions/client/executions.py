@@ -25,6 +25,15 @@ class BulkReport:
     skipped: int
     dry_run: bool
 
+    def __add__(self, other: BulkReport) -> BulkReport:
+        return BulkReport(
+            self.matched + other.matched, self.done + other.done, self.skipped + other.skipped, self.dry_run
+        )
+
+
+#: Looks for what a tree still grew while it was being stopped.
+TREE_PASSES = 10
+
 
 class Executions:
     """Get, list, count and act on executions."""
@@ -90,20 +99,31 @@ class Executions:
         self, root_id: str, *, cause: str = "", force: bool = False, dry_run: bool = False
     ) -> BulkReport:
         """Stop an execution and everything it started, directly or not; with `dry_run`, only count them."""
-        root = self._queries.get(root_id)
-        below = [one for one in self._queries.iterate(f'root:"{root_id}"') if one.id != root_id]
-        # The root first, so that it starts nothing more.
-        return self._on_each(
-            [root, *below],
-            dry_run,
-            wanted=lambda execution: not execution.is_done,
-            act=lambda execution: self._verbs.terminate(
-                execution.id,
-                cause=cause,
-                force=force,
-                reason=Reason.CANCELLED if execution.id == root_id else Reason.PARENT,
-            ),
-        )
+        seen: set[str] = set()
+        # The root first, so that it starts nothing more; what was started before it heard of that is found in a
+        # further pass. A function that was asked to stop is told so when it sends something.
+        found: Sequence[Execution] = [self._queries.get(root_id), *self._below(root_id, seen)]
+        total = BulkReport(0, 0, 0, dry_run)
+        for _ in range(TREE_PASSES):
+            seen |= {one.id for one in found}
+            total += self._on_each(
+                found,
+                dry_run,
+                wanted=lambda execution: not execution.is_done,
+                act=lambda execution: self._verbs.terminate(
+                    execution.id,
+                    cause=cause,
+                    force=force,
+                    reason=Reason.CANCELLED if execution.id == root_id else Reason.PARENT,
+                ),
+            )
+            found = [] if dry_run else self._below(root_id, seen)
+            if not found:
+                break
+        return total
+
+    def _below(self, root_id: str, seen: set[str]) -> Sequence[Execution]:
+        return [one for one in self._queries.iterate(f'root:"{root_id}"') if one.id != root_id and one.id not in seen]
 
     def rerun(self, query: str, *, dry_run: bool = False) -> BulkReport:
         """Run all that match and have ended once more; with `dry_run`, only count them."""

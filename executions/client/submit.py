@@ -60,6 +60,7 @@ class Submitter:
     def _accept(
         self, name: str, known: Function | None, args: Sequence[Any], kwargs: dict[str, Any], given: dict[str, Any]
     ) -> Execution:
+        context.check_before_sending()
         submission, envelope = self._prepare(name, known, args, kwargs, given)
         outcome = self._parts.transitions.submit(submission)
         if is_to_be_sent(outcome, given):

@@ -576,6 +576,13 @@ def tree(depth: int, width: int = 2) -> str:
 
 
 @app.task
+def growing() -> None:
+    """Start children without end."""
+    while True:
+        checking.delay(0.01)
+
+
+@app.task
 def after_install(x: int) -> int:
     logging.getLogger("shop").info("after")
     return x + 2

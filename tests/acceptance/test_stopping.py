@@ -189,6 +189,18 @@ def test_stubborn_code_is_killed_at_its_time_limit(forked: Fleet) -> None:
     assert "execution_timeout of 1 s" in done.message
 
 
+def test_a_tree_that_still_grows_ends_by_its_root(forked: Fleet) -> None:
+    """Given a function that starts one child after another. If its tree is stopped I expect all of it to end."""
+    result = forked.shop.growing.delay()
+    query = f'root:"{result.id}"'
+    eventually(lambda: forked.client.executions.count(query) > 20, "it grows")
+    forked.client.executions.terminate_tree(result.id, cause="too much")
+    assert forked.done(result).status == "terminated"
+    found = [forked.done(one.id) for one in forked.client.executions.iterate(query)]
+    assert {one.status for one in found} <= {"terminated", "success"}
+    assert forked.client.executions.count(f"{query} AND status:pending") == 0
+
+
 def test_a_whole_tree_ends_by_its_root(forked: Fleet) -> None:
     result = forked.shop.tree.delay(2)
     query = f'root:"{result.id}"'
