@@ -15,6 +15,8 @@ from executions.cli.session import Session, pass_session
 
 
 def _state(worker: Any) -> Text:
+    if worker.alive and getattr(worker, "facts", {}).get("stalled"):
+        return Text("stalled", "red")
     return Text("alive", "green") if worker.alive else Text("lost", "red")
 
 
