@@ -27,6 +27,22 @@ from tests.acceptance.fleet import Fleet, Worker, eventually, make_fleet
 from tests.chaos.proxy import HOST, Proxy
 from workers.bootsteps.condition import EXIT_CODE
 from workers.health import STALLED_S, file_of
+from workers.processes import descendants
+
+#: An app whose worker's main loop waits for ever once a file is there; signals are heard, and change nothing.
+WEDGED = """
+import pathlib, threading
+from celery.signals import worker_ready
+from shop import app
+
+def look():
+    if pathlib.Path("wedge").exists():
+        threading.Event().wait()
+
+@worker_ready.connect(weak=False)
+def arm(sender, **_):
+    sender.timer.call_repeatedly(0.2, look)
+"""
 
 PROBE = str(Path(sys.executable).with_name("executions-health"))
 
@@ -141,6 +157,17 @@ def test_a_worker_that_does_not_consume_any_more_ends_itself(fleet: Fleet, proxy
     code = worker.process.wait(timeout=60)
     assert "worker.gives_up" in worker.log
     assert code in (0, EXIT_CODE)
+
+
+@pytest.mark.slow
+def test_a_worker_whose_loop_hangs_for_ever_is_gone_with_its_children(fleet: Fleet) -> None:
+    (fleet.folder / "wedged.py").write_text(WEDGED)
+    worker = fleet.start("prefork", 1, app="wedged", EXECUTIONS_STALLED_EXIT_S="1", EXECUTIONS_GRACE_S="5")
+    eventually(lambda: is_ready(fleet, worker), "ready")
+    children = descendants(worker.process.pid)
+    (fleet.folder / "wedge").touch()
+    assert worker.process.wait(timeout=60) == EXIT_CODE
+    eventually(lambda: not any(Path(f"/proc/{child}").exists() for child in children), "no child left")
 
 
 @pytest.mark.slow
