@@ -62,6 +62,10 @@ class Settings:
     log_flush_s: float = 0.2
     log_max_lines: int = 10_000
     log_max_bytes: int = 4 * 1024 * 1024
+    #: Where workers of this machine tell how they are; a folder of the user's own below the temporary one unless set.
+    run_dir: str = ""
+    #: How long a worker's consumer may make no progress, while the registry answers, before the worker ends itself.
+    stalled_exit_s: float = 60.0
 
     def __post_init__(self) -> None:
         if not 1 <= self.shards <= MAX_SHARDS:

@@ -57,6 +57,8 @@ class Place:
     left: list[tuple[str, list[str], float]] = field(default_factory=list)
     #: When the broker last answered this worker's consumer, or the consumer wanted nothing (monotonic seconds).
     progress: float | None = None
+    #: Whether that is too long ago.
+    stalled: bool = False
     #: Held by whoever raises an exception in running code, and by code that is about to be left.
     lock: threading.Lock = field(default_factory=threading.Lock)
 

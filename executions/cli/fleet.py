@@ -15,9 +15,12 @@ from executions.cli.session import Session, pass_session, session_of
 
 
 def _state(worker: Any) -> Text:
+    facts = getattr(worker, "facts", {})
     if not worker.alive:
         return Text("lost", "red")
-    return Text("draining", "yellow") if getattr(worker, "facts", {}).get("draining") else Text("alive", "green")
+    if facts.get("stalled"):
+        return Text("stalled", "red")
+    return Text("draining", "yellow") if facts.get("draining") else Text("alive", "green")
 
 
 def _fact(name: str) -> Any:

@@ -211,6 +211,7 @@ def make_fleet(server_url: str, folder: Path, **env: str) -> Iterator[Fleet]:
         "SHOP_FOLDER": str(folder),
         "EXECUTIONS_NAMESPACE": f"t{next(_names)}",
         "EXECUTIONS_PAYLOADS": str(folder / "payloads"),
+        "EXECUTIONS_RUN_DIR": str(folder / "run"),
         "PYTHONPATH": f"{ROOT}:{HERE}",
         "PYTHONUNBUFFERED": "1",
         **env,

@@ -23,6 +23,7 @@ from executions.slots import Seen, Slots, Stop
 from executions.telemetry import log
 from executions.upkeep.services import chores, prompt_chores
 from workers.bootsteps.children import Children, request_of
+from workers.bootsteps.condition import Condition
 from workers.bootsteps.drain import Drain
 from workers.bootsteps.ear import Ear
 from workers.bootsteps.functions import Teller
@@ -54,6 +55,7 @@ class Fleet(bootsteps.StartStopStep):
     def __init__(self, parent: Any, **options: Any) -> None:
         self.site = site_of(parent.app)
         self.thread: FleetThread | None = None
+        self.condition: Condition | None = None
         self.upkeep: list[UpkeepThread] = []
         if self.site is None:
             self.enabled = False
@@ -89,6 +91,8 @@ class Fleet(bootsteps.StartStopStep):
         self.thread = FleetThread(self.site, self.site.place, parent)
         self.thread.start()
         presence = self.thread.presence
+        self.condition = Condition(self.site, self.site.place, presence)
+        self.condition.start()
         self.upkeep = [
             UpkeepThread(name, self.site, partial(made, self.site, presence.contact), lambda: presence.term)
             for name, made in (("upkeep", chores), ("schedule", prompt_chores))
@@ -109,11 +113,13 @@ class Fleet(bootsteps.StartStopStep):
             thread.leave()
         if self.thread is not None:
             self.thread.drain_now()
-            self.thread.leave()
+        self._leave()
 
     def _leave(self, **_: Any) -> None:
         if self.thread is not None:
             self.thread.leave()
+        if self.condition is not None:
+            self.condition.leave()
 
 
 class FleetThread(threading.Thread):

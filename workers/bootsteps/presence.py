@@ -36,7 +36,7 @@ class Presence:
         self.term = self._place.new_term()
         self._beat_at = 0.0
         #: When the last beat that was answered was sent; nothing before the first.
-        self._renewed: float | None = None
+        self.renewed: float | None = None
         # Nothing starts before the first beat has been answered.
         self._place.slots.hold(parse_term(self.term)[1], 0)
 
@@ -48,7 +48,7 @@ class Presence:
         self._beat_at = now + AGAIN_S
         self._client = self._client or self._site.workers.own_client()
         # Shorter than a lease ago nobody can have declared it over, whatever the server remembers.
-        anew = self._renewed is None or now - self._renewed < lease_s
+        anew = self.renewed is None or now - self.renewed < lease_s
         try:
             answer = self._site.workers.beat(self.term, self._facts(), anew=anew, client=self._client)
         except ExecutionsError:
@@ -61,7 +61,7 @@ class Presence:
             self._begin()
             return []
         self._beat_at = now + self._site.settings.beat_s
-        self._renewed = now
+        self.renewed = now
         self._place.slots.hold(parse_term(self.term)[1], round((now + lease_s) * 1e9))
         return answer.stops
 
@@ -88,4 +88,5 @@ class Presence:
             "queues": sorted(self._worker.app.amqp.queues.consume_from),
             "running": len(self._place.slots.seen()),
             "draining": self._place.slots.draining,
+            "stalled": self._place.stalled,
         }
