@@ -54,8 +54,10 @@ class Envelope:
 class Dispatcher:
     """Sends messages through one Celery app: the user's, or a bare one that only knows the broker."""
 
-    def __init__(self, app: Celery) -> None:
+    def __init__(self, app: Celery, *, declares: bool = True) -> None:
         self.app = app
+        #: Whether the queue of a message is made where there is none.
+        self._declares = declares
 
     @classmethod
     def to(cls, broker_url: str) -> Dispatcher:
@@ -64,11 +66,15 @@ class Dispatcher:
         app = Celery("executions.client", set_as_current=False)
         use_broker(app, broker_url)
         app.conf.update(broker_connection_retry_on_startup=False, task_publish_retry_policy=_PUBLISH_RETRY)
-        return cls(app)
+        # A bare app cannot know of which type the workers' queues are, and RabbitMQ refuses to have them declared
+        # otherwise. What goes to a queue that nobody has declared is lost there, and sent again by upkeep.
+        return cls(app, declares=not app.conf.broker_url.startswith(("amqp", "pyamqp")))
 
     def publish(self, envelope: Envelope, producer: Any = None) -> None:
         """Send one message."""
         message, options = _message(self.app, envelope)
+        if not self._declares:
+            options["declare"] = []
         amqp = self.app.amqp
         # An installed app has a recorded way out, made at the first look at it, and keeps the plain one beside it.
         # This message is recorded already.
@@ -94,8 +100,16 @@ class Dispatcher:
 
     def reach(self) -> str:
         """Open a connection to the broker and give its address without the password; raises `Unavailable`."""
-        with self.app.connection_for_write() as connection:
-            address = str(connection.as_uri())
+        try:
+            opened = self.app.connection_for_write()
+            address, _ = str(opened.as_uri()), opened.transport
+        except Exception as error:
+            # Where a driver is missing each transport raises something else: no module, no name, no such key.
+            scheme = str(self.app.conf.broker_write_url or self.app.conf.broker_url).partition("://")[0]
+            raise Unavailable(
+                f"the driver for {scheme}:// brokers cannot be loaded, is it installed? {error}"
+            ) from error
+        with opened as connection:
             try:
                 connection.ensure_connection(max_retries=1, interval_start=0, timeout=BROKER_PATIENCE_S)
             except self._errors as error:

@@ -18,6 +18,7 @@ from typing import Protocol
 import pytest
 
 from executions.errors import Unavailable
+from tests.rabbitmq import RabbitMQ, find_program
 from tests.servers import Cluster
 from workers.local.server import EmbeddedServer, find_binary
 from workers.local.waiting import wait_until
@@ -132,6 +133,19 @@ def broker_url(server: EmbeddedServer) -> str:
 def cluster(start_server: StartServer) -> Cluster:
     """A cluster of three that tests share."""
     return Cluster(start_server)
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQ]:
+    """A RabbitMQ that tests share, each with queues of its own; without the program they are skipped, or fail."""
+    program = find_program()
+    if program is None:
+        (pytest.fail if request.config.stash[_in_ci] else pytest.skip)("rabbitmq-server is not installed")
+    broker = RabbitMQ(program, tmp_path_factory.mktemp("rabbitmq"))
+    try:
+        yield broker.start()
+    finally:
+        broker.stop()
 
 
 @pytest.fixture

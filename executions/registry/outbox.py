@@ -49,6 +49,11 @@ class Outbox:
         return found
 
     @translated
+    def size(self) -> int:
+        """Count what waits for a worker, in whichever queue."""
+        return sum(self._space.client.zcard(keys.outbox) for keys in self._space.all_keys())
+
+    @translated
     def since_us(self, execution_id: str) -> float | None:
         """Tell since when an execution waits; nothing where it does not."""
         if not execution_id:

@@ -54,8 +54,20 @@ class Publisher:
         oldest = {queue: self._oldest_us(queue) for queue in {one.queue for one in waiting}}
         late_us = (now - PATIENCE * self._after_s) * 1_000_000
         lost = self._not_held([one for one in waiting if one.since_us < oldest[one.queue]], oldest, now)
-        suspected = [one for one in waiting if oldest[one.queue] == UNKNOWN and one.since_us < late_us]
-        return lost + suspected[:SUSPECTED_AT_ONCE]
+        late = [one for one in waiting if oldest[one.queue] == UNKNOWN and one.since_us < late_us]
+        return lost + self._suspected(late)
+
+    def _suspected(self, late: list[Waiting]) -> list[Waiting]:
+        """Choose the oldest, while there is one who waits and for whom no message can be in the queue.
+
+        A queue that holds as many messages as wait in all queues lacks none; without this end to it, what waits for
+        hours would be sent again and again.
+        """
+        if not late:
+            return []
+        depth, size = self._parts.dispatcher.depth, self._outbox.size()
+        short = {queue for queue in {one.queue for one in late} if depth(queue) < size}
+        return [one for one in late if one.queue in short][:SUSPECTED_AT_ONCE]
 
     def _not_held(self, gone: list[Waiting], oldest: dict[str, float], now: float) -> list[Waiting]:
         """Leave out what a worker holds. What it holds for long goes to another one too, where the queue is empty."""

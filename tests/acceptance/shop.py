@@ -49,6 +49,8 @@ app.conf.update(
     worker_send_task_events=True,
     task_send_sent_event=True,
     worker_prefetch_multiplier=1,
+    task_default_queue=ENVIRON.get("SHOP_QUEUE", "celery"),
+    task_default_queue_type=ENVIRON.get("SHOP_QUEUE_TYPE", "classic"),
     broker_transport_options={"visibility_timeout": 3600} | FOLDERS,
     beat_schedule={"tick": {"task": "shop.add", "schedule": 0.5, "args": (20, 3)}} if ENVIRON.get("SHOP_BEAT") else {},
 )
