@@ -33,11 +33,11 @@ def make(server_url: str, rabbitmq: RabbitMQ, tmp_path: Path) -> Iterator[Make]:
     """Fleets with a queue of their own on the one broker."""
     made: list[Iterator[Fleet]] = []
 
-    def begin(port: int | None = None) -> Fleet:
+    def begin(port: int | None = None, kind: str = "quorum") -> Fleet:
         broker = rabbitmq.url if port is None else f"amqp://guest:guest@{HOST}:{port}//"
         made.append(make_fleet(
             server_url, tmp_path, SHOP_BROKER=broker, SHOP_REGISTRY=server_url,
-            SHOP_QUEUE=f"q{next(_numbers)}.{os.getpid()}", SHOP_QUEUE_TYPE="quorum", **QUICK,
+            SHOP_QUEUE=f"q{next(_numbers)}.{os.getpid()}", SHOP_QUEUE_TYPE=kind, **QUICK,
         ))  # fmt: skip
         return next(made[-1])
 
@@ -140,8 +140,10 @@ def test_a_killed_child_makes_the_next_attempt(quick: Fleet) -> None:
     assert (done.status, done.attempts, lines(path)) == ("success", 2, 2)
 
 
-def test_a_broker_that_dies_and_comes_back_loses_nothing(quick: Fleet, rabbitmq: RabbitMQ) -> None:
-    # Given work that runs and work that waits
+def test_a_broker_that_dies_and_comes_back_loses_nothing(make: Make, rabbitmq: RabbitMQ) -> None:
+    # Given work that runs and work that waits, in a classic queue: a quorum queue that was declared moments before its
+    # only node is killed may find no leader afterwards, whoever its clients are
+    quick = make(kind="classic")
     path, go_on = quick.path(), quick.path()
     quick.start("prefork", 1)
     held = quick.client.submit("shop.hold", go_on)
