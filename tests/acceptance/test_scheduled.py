@@ -243,6 +243,6 @@ def test_a_queue_without_workers_does_not_hide_what_was_lost_from_others(
     lost = alone.client.submit("shop.add", 1, 1, queue="busy")
     drop(alone, lost.id, "busy")
     publisher = Publisher(parts_of(alone), after_s=0)
-    eventually(lambda: publisher.run_once(SYSTEM_CLOCK.now()).done or messages(alone, "busy"), "sent again")
+    eventually(lambda: publisher.run_once(SYSTEM_CLOCK.now()) and messages(alone, "busy"), "sent again")
     assert [message["headers"]["id"] for message in messages(alone, "busy")] == [lost.id]
     assert len(messages(alone, "nobody")) == 12
