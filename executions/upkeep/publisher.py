@@ -51,9 +51,13 @@ class Publisher:
 
     def _lost(self, waiting: list[Waiting], now: float) -> list[Waiting]:
         """Choose those whose message is not in its queue any more, or has been too long on its way to be there."""
+        # Looked at before the queues and after them: a message may move from one to the other in between.
+        held = self._in_hands() if waiting else set()
         oldest = {queue: self._oldest_us(queue) for queue in {one.queue for one in waiting}}
         late_us = (now - PATIENCE * self._after_s) * 1_000_000
-        lost = self._not_held([one for one in waiting if one.since_us < oldest[one.queue]], oldest, now)
+        gone = [one for one in waiting if one.since_us < oldest[one.queue]]
+        held |= self._in_hands() if gone else set()
+        lost = self._not_held(gone, held, oldest, now)
         late = [one for one in waiting if oldest[one.queue] == UNKNOWN and one.since_us < late_us]
         return lost + self._suspected(late)
 
@@ -69,9 +73,11 @@ class Publisher:
         short = {queue for queue in {one.queue for one in late} if depth(queue) < size}
         return [one for one in late if one.queue in short][:SUSPECTED_AT_ONCE]
 
-    def _not_held(self, gone: list[Waiting], oldest: dict[str, float], now: float) -> list[Waiting]:
+    def _in_hands(self) -> set[str]:
+        return self._parts.dispatcher.in_hands(self._parts.settings.namespace)
+
+    def _not_held(self, gone: list[Waiting], held: set[str], oldest: dict[str, float], now: float) -> list[Waiting]:
         """Leave out what a worker holds. What it holds for long goes to another one too, where the queue is empty."""
-        held = self._parts.dispatcher.in_hands(self._parts.settings.namespace) if gone else set()
         hoarded_us = (now - HOARDED * self._after_s) * 1_000_000
         return [
             one for one in gone
