@@ -29,6 +29,9 @@ HEADER = "executions"
 DEFAULT_QUEUE = "celery"
 
 
+#: Messages at the end of a queue that are looked at for the oldest: what a worker gave back may lie before older ones.
+OLDEST_READ = 200
+
 #: Seconds that a look at the broker may take.
 BROKER_PATIENCE_S = 3.0
 
@@ -127,7 +130,7 @@ class Dispatcher:
             return 0
 
     def oldest(self, queue: str) -> list[str] | None:
-        """Give the ids of the messages that have lain longest in a queue, one of each priority.
+        """Give the ids of the messages that are taken next from a queue, some of each priority.
 
         `None` where the broker cannot say it. A message that is none of ours has the id it came with, or none.
         """
@@ -139,10 +142,10 @@ class Dispatcher:
                     return None
                 prefix = channel.global_keyprefix or ""
                 names = [f"{prefix}{channel._q_for_pri(name, step)}" for step in channel.priority_steps]
-                found = [channel.client.lindex(one, -1) for one in names]
+                found = [text for one in names for text in channel.client.lrange(one, -OLDEST_READ, -1)]
         except self._errors:
             return None
-        return [_id_in(text) for text in found if text is not None]
+        return [_id_in(text) for text in found]
 
     def in_hands(self, namespace: str) -> set[str]:
         """Give the ids of executions whose messages workers hold; none where the broker cannot say it."""

@@ -90,9 +90,8 @@ class Publisher:
         if dispatcher.depth(queue) == 0:
             return EMPTY
         ids = dispatcher.oldest(queue)
-        since = [self._outbox.since_us(one) for one in ids or ()]
-        # A message that nobody waits for (of another app, or a second one) tells nothing of those behind it.
-        return min(one or UNKNOWN for one in since) if since else UNKNOWN
+        # A message that nobody waits for (of another app, or a second one) tells nothing.
+        return min(filter(None, (self._outbox.since_us(one) for one in ids or ())), default=UNKNOWN)
 
     def _is_due(self, one: Waiting, now: float) -> bool:
         return one.eta_us is None or one.eta_us / 1_000_000 + self._after_s < now
