@@ -125,17 +125,21 @@ def test_a_script_touches_the_keys_that_it_was_given_only(path: Path) -> None:
             assert key in named or re.fullmatch(r"KEYS\[\w+\]", key), f"{command} {key}"
 
 
-def test_the_registry_asks_the_server_for_nothing_without_bounds() -> None:
-    found = [
+def calls(methods: set[str], *, on: str) -> list[str]:
+    """Find the calls of some methods on what is called like this."""
+    return [
         f"{name_of(path)}:{node.lineno}: {node.func.attr}"
         for path in python_files()
         for node in ast.walk(tree_of(path))
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Attribute)
-        and node.func.attr in UNBOUNDED_METHODS
-        and "client" in ast.unparse(node.func.value)
+        and node.func.attr in methods
+        and on in ast.unparse(node.func.value)
     ]
-    assert found == []
+
+
+def test_the_registry_asks_the_server_for_nothing_without_bounds() -> None:
+    assert calls(UNBOUNDED_METHODS, on="client") == []
 
 
 def test_the_scripts_and_python_agree_on_the_format() -> None:
@@ -149,13 +153,4 @@ def test_the_scripts_and_python_agree_on_the_format() -> None:
 
 def test_a_pipeline_holds_only_what_belongs_to_a_key() -> None:
     """What a server answers for itself has no slot: a cluster's pipeline refuses it."""
-    found = [
-        f"{name_of(path)}:{node.lineno}: {node.func.attr}"
-        for path in python_files()
-        for node in ast.walk(tree_of(path))
-        if isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Attribute)
-        and node.func.attr in {"time", "info", "publish", "evalsha", "script_load"}
-        and "pipeline" in ast.unparse(node.func.value)
-    ]
-    assert found == []
+    assert calls({"time", "info", "publish", "evalsha", "script_load"}, on="pipeline") == []
