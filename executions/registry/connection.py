@@ -44,6 +44,8 @@ _PASSING = (
     redis_errors.TimeoutError,
     redis_errors.BusyLoadingError,
     redis_errors.ReadOnlyError,
+    # Older drivers let a connection that is refused through as it is.
+    OSError,
 )
 
 #: What a refusal means, by the word that the server begins it with.

@@ -79,7 +79,7 @@ class Shell:
         seen = b""
         while piece := _read(ours):
             seen += piece
-            if types and b"[y/N]" in seen:
+            if types and b"[y/N]: " in seen:
                 os.write(ours, f"{types}\n".encode())
                 types = ""
         os.close(ours)
