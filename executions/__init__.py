@@ -33,7 +33,7 @@ from executions.errors import (
     Unsupported,
     WaitTimeout,
 )
-from executions.execution import Attempt, ErrorInfo, Execution, StopRequest
+from executions.execution import Attempt, Code, ErrorInfo, Execution, StopRequest
 from executions.function import Function
 from executions.service import Service
 from executions.service_runner import ServiceRunner
@@ -43,6 +43,7 @@ from executions.states import Reason, Status
 __all__ = [
     "Attempt",
     "Client",
+    "Code",
     "Conflict",
     "ErrorInfo",
     "Execution",

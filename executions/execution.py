@@ -66,6 +66,20 @@ class StopRequest:
     at: datetime | None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Code:
+    """Which code a process runs, as far as its checkout tells."""
+
+    commit: str
+    branch: str | None = None
+    repository: str | None = None
+    author: str | None = None
+    #: The first line of the commit's message.
+    message: str | None = None
+    #: Whether tracked files differ from the commit; nothing where that is not known.
+    is_dirty: bool | None = None
+
+
 class Verbs(Protocol):
     """What an execution asks its client to do."""
 
@@ -127,6 +141,10 @@ class Execution:
     status_log: tuple[dict[str, Any], ...] = ()
     attempts_log: tuple[Attempt, ...] = ()
     stop_request: StopRequest | None = None
+    #: The code that submitted it, and the code that ran it where that was another commit. Lists know no more of
+    #: them than commit and branch.
+    code: Code | None = None
+    ran: Code | None = None
     #: The attempt that `wait()` waits for; a rerun's picture waits for the new one.
     awaits: int | None = None
     has_output: bool = False

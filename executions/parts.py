@@ -11,6 +11,7 @@ from executions.lazy import lazy
 from executions.payloads import Payloads
 from executions.registry.cache import Cache
 from executions.registry.catalogue import Catalogue
+from executions.registry.checkouts import Checkouts
 from executions.registry.logs import Logs
 from executions.registry.services import Services
 from executions.registry.space import Space
@@ -35,7 +36,7 @@ class Parts:
 
     @lazy
     def transitions(self) -> Transitions:
-        return Transitions(self.space)
+        return Transitions(self.space, self.checkouts.own)
 
     @lazy
     def logs(self) -> Logs:
@@ -52,6 +53,10 @@ class Parts:
     @lazy
     def catalogue(self) -> Catalogue:
         return Catalogue(self.space)
+
+    @lazy
+    def checkouts(self) -> Checkouts:
+        return Checkouts(self.space)
 
     @lazy
     def workers(self) -> Workers:

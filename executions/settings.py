@@ -64,6 +64,10 @@ class Settings:
     log_max_bytes: int = 4 * 1024 * 1024
     #: Where workers of this machine tell how they are; a folder of the user's own below the temporary one unless set.
     run_dir: str = ""
+    #: The code that a process runs, for images without a `.git`; read from the checkout it is started in unless set.
+    git_commit: str = ""
+    git_branch: str = ""
+    git_repository: str = ""
     #: How long a worker's consumer may make no progress, while the registry answers, before the worker ends itself.
     stalled_exit_s: float = 60.0
 

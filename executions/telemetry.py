@@ -26,6 +26,7 @@ ACTIONS: dict[str, tuple[int, str]] = {
     "message.unreadable": (logging.ERROR, "the operator: a message that is none was taken off a queue"),
     "message.given_back": (logging.WARNING, "nobody: what a lost worker or connection held is in its queue again"),
     "broker.refused": (logging.ERROR, "the operator: the broker does not let the worker take messages"),
+    "code.untold": (logging.WARNING, "nobody: author and message of the code are not shown"),
     "logs.unwritten": (logging.WARNING, "the operator: log lines could not be stored"),
     "worker.lost": (logging.WARNING, "the operator: a worker stopped beating"),
     "worker.stuck": (logging.ERROR, "nobody: a worker that did not end by itself was killed; nothing ran in it"),

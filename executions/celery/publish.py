@@ -262,6 +262,7 @@ class Outgoing:
             expires_us=_us(headers.get("expires")),
             tags=tuple(dict.fromkeys(tags)),
             properties={k: codec.encode(v, f"property {k!r}") for k, v in (given.get("properties") or {}).items()},
+            code=self.site.checkouts.own(),
         )
 
     def _inputs(self, function: Function) -> Inputs:

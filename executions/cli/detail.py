@@ -17,7 +17,7 @@ from executions.cli.render import Column, Cut
 from executions.cli.session import Session, pass_session, to_json
 from executions.cli.waiting import print_lines
 from executions.errors import ExecutionsError
-from executions.execution import Attempt, ErrorInfo, Execution, human_duration
+from executions.execution import Attempt, Code, ErrorInfo, Execution, human_duration
 from executions.states import Status
 
 
@@ -91,6 +91,8 @@ def _facts(session: Session, e: Execution) -> Iterator[tuple[str, str | Text | N
     yield "parent", e.parent_id
     yield "root", e.root_id if e.root_id != e.id else None
     yield "relaunch of", e.reference
+    yield "code", _code(e.code)
+    yield "ran", _code(e.ran)
     yield "created", render.when(e.created, out)
     yield "queued again", render.when(e.queued, out) if e.queued != e.created else None
     yield "not before", render.when(e.eta, out)
@@ -102,6 +104,15 @@ def _facts(session: Session, e: Execution) -> Iterator[tuple[str, str | Text | N
     yield "time limit", human_duration(e.execution_timeout) if e.execution_timeout else None
     yield "progress", _progress(e)
     yield "tags", ", ".join(e.tags)
+
+
+def _code(code: Code | None) -> str | None:
+    if code is None:
+        return None
+    on = f" on {code.branch}" if code.branch else ""
+    changed = ", with changes" if code.is_dirty else ""
+    message = f": {code.message} ({code.author})" if code.message else ""
+    return render.safe(f"{code.commit[:8]}{on}{changed}{message}")
 
 
 def _attempt_of(e: Execution) -> str | None:

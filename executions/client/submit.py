@@ -147,6 +147,7 @@ class Submitter:
             expires_us=expires,
             tags=tuple(dict.fromkeys((*function.tags, *(str(tag) for tag in given.get("tags") or ())))),
             properties=_properties(given.get("properties") or {}),
+            code=self._parts.checkouts.own(),
         )
         envelope = Envelope(
             id=execution_id, function=name, attempt=1,

@@ -48,6 +48,8 @@ _ALL = (
     Field("parent", Kind.WORD, indexed=True, aliases=("parent_id",)),
     Field("root", Kind.WORD, indexed=True, aliases=("root_id",)),
     Field("name", Kind.WORD, indexed=True),
+    Field("commit", Kind.WORD, indexed=True, counted=True),
+    Field("branch", Kind.WORD, indexed=True, counted=True),
     Field("id", Kind.WORD, indexed=True),
     Field("principal", Kind.WORD, aliases=("user",)),
     Field("created", Kind.TIME, aliases=("date",)),
@@ -64,8 +66,7 @@ BY_WORD: dict[str, Field] = {word: field for field in _ALL for word in (field.na
 
 #: Fields of the full language; they are refused by name, not as if they were misspelt.
 LATER = frozenset(
-    {"commit", "branch", "repo", "author", "error", "log", "attempt", "property", "metric", "input"}
-    | {"output", "artifact", "is", "has"}
+    {"repo", "author", "error", "log", "attempt", "property", "metric", "input"} | {"output", "artifact", "is", "has"}
 )
 
 

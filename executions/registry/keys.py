@@ -31,6 +31,7 @@ script can touch them together. `ns` is the namespace, `ex` unless set otherwise
 | `ns:{0}:worker:<term>`   | hash   | what the worker says of itself                     | ten leases | presence | clients |
 | `ns:{0}:functions`      | hash   | name -> what workers say of the function, see catalogue.py | days, capped | workers | clients |
 | `ns:{0}:told`           | zset   | name of a function by the time that a worker last told of it (us) | days, capped | workers | clients |
+| `ns:{0}:code:<look>`     | string | what a process runs: commit, branch, repository, author, message, changed or not | retention and a month | checkouts | checkouts |
 | `ns:{0}:leader`          | string | term of the worker that does upkeep                | one lease | leader | leader |
 | `ns:held:<holder>:<source>` | list | messages that a worker holds, newest first; in the broker's database | until acknowledged or given back | consumers | restorer |
 | `ns:holders`             | zset   | `<holder>:<source>` by the second of its last fetch; in the broker's database | an hour after a crash | consumers | restorer |
@@ -147,7 +148,7 @@ class ShardKeys:
 KINDS = frozenset({
     "x", "log", "met", "due", "cache", "functions", "told", "group", "chord", "ix", "counts", "ids", "started",
     "finished", "duration", "marks", "outbox", "stops", "events", "meta", "schema", "service", "services", "slots",
-    "parked", "answers", "workers", "worker", "leader",
+    "parked", "answers", "workers", "worker", "leader", "code",
 })  # fmt: skip
 
 
@@ -217,6 +218,10 @@ def functions(namespace: str) -> str:
 
 def functions_told(namespace: str) -> str:
     return f"{namespace}:{{0}}:told"
+
+
+def code(namespace: str, look: str) -> str:
+    return f"{namespace}:{{0}}:code:{look}"
 
 
 def leader(namespace: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -113,6 +114,17 @@ def found_or_raise(outcome: Any, execution_id: str) -> Any:
 def read_found(reply: list[Any]) -> Found:
     """Read the state that a script found in place of the one it needs."""
     return Found(Status(reply[1].decode()), Reason(reply[2].decode()), int(reply[3]))
+
+
+def read_started(reply: list[Any]) -> Started | Found | Missing | Expired:
+    """Read the answer of the script that starts."""
+    if reply[0] == b"ok":
+        _, number, options, created, state, payload, started = reply
+        chosen = json.loads(options) if options else {}
+        return Started(number, chosen, int(created), state.decode(), payload.decode(), int(started))
+    if reply[0] == b"expired":
+        return Expired()
+    return Missing() if reply[0] == b"missing" else read_found(reply)
 
 
 def read_ended(reply: list[Any]) -> Ended | Found | Missing:

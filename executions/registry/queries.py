@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from executions.errors import InvalidInput, NotFound
@@ -23,6 +24,7 @@ from executions.query import (
     parse_sort,
 )
 from executions.registry import facets
+from executions.registry.checkouts import Checkouts
 from executions.registry.connection import translated
 from executions.registry.indexes import Budget
 from executions.registry.keys import ShardKeys
@@ -70,6 +72,7 @@ class Queries:
     def __init__(self, space: Space, bind: Callable[[Execution], Execution] = _as_it_is) -> None:
         self._space = space
         self._bind = bind
+        self._checkouts = Checkouts(space)
 
     @translated
     def get(self, execution_id: str) -> Execution:
@@ -80,7 +83,14 @@ class Queries:
         raw = raw_record(reply)
         if "no" not in raw:
             raise NotFound(f"no execution {execution_id!r}: the id is unknown or it was removed after its retention")
-        return self._bind(decode_record(execution_id, raw, self._space.shard(execution_id), self._space.shards))
+        found = decode_record(execution_id, raw, self._space.shard(execution_id), self._space.shards)
+        return self._bind(self._with_code(found, raw))
+
+    def _with_code(self, found: Execution, raw: dict[str, str]) -> Execution:
+        """Complete what the record says of the code by what the processes told."""
+        code = found.code and self._checkouts.rest_of(raw.get("gi", ""), found.code)
+        ran = found.ran and self._checkouts.rest_of(raw["gw"].partition("/")[0], found.ran)
+        return replace(found, code=code, ran=ran) if code or ran else found
 
     def accepted(self, submission: Submission, accepted: Accepted) -> Execution:
         """Give the picture of an execution that was accepted this moment, without reading it back."""

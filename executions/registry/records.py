@@ -20,7 +20,8 @@ Field names are short because the server keeps them once for every execution.
 | `a<k>` | attempt k, once another followed | `ck` | who took the attempt: the worker's term, a dot, the call |
 | `re` | Celery's count of retries | `rp` | what a reset means, as `on_reset/max_attempts` |
 | `src` | the execution whose output this one reused | `dl` | the attempt's time limit (us) |
-| `lo` | attempts that ended by a lost worker and were followed | | |
+| `lo` | attempts that ended by a lost worker and were followed | `gi` | names what its submitter told of its code |
+| `gc` `gb` | commit, branch of its submitter | `gw` | its worker's, if another: `<look>/<commit>` |
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from typing import Any
 from executions import codec
 from executions.clock import to_datetime
 from executions.errors import Unsupported
-from executions.execution import Attempt, ErrorInfo, Execution, StopRequest
+from executions.execution import Attempt, Code, ErrorInfo, Execution, StopRequest
 from executions.states import Reason, Status
 
 #: The newest format that this version reads; `lua/_prelude.lua` has the same.
@@ -43,7 +44,7 @@ FORMAT = 1
 SUMMARY_FIELDS = (
     "v", "no", "st", "rs", "msg", "at", "cr", "qd", "sd", "fi", "eta", "ex", "fn", "sv", "vs", "nm", "pl", "sg",
     "qu", "pr", "wk", "pid", "po", "pa", "ro", "ref", "in", "er", "op", "pc", "pm", "tg", "cp", "mm", "tt", "or",
-    "src",
+    "src", "gi", "gc", "gb", "gw",
 )  # fmt: skip
 
 
@@ -93,6 +94,8 @@ def decode_record(execution_id: str, raw: Mapping[str, str], shard: int = 0, sha
         status_log=_status_log(raw, attempts),
         attempts_log=attempts,
         stop_request=_stop_request(raw.get("tt")),
+        code=Code(commit=raw["gc"], branch=raw.get("gb")) if raw.get("gc") else None,
+        ran=Code(commit=raw["gw"].partition("/")[2]) if raw.get("gw") else None,
         has_output="out" in raw or "or" in raw,
         _raw=dict(raw),
     )

@@ -46,6 +46,8 @@ _CODES = {
     "root": "ro",
     "name": "nm",
     "principal": "pr",
+    "commit": "gc",
+    "branch": "gb",
     "created": "cr",
 }
 

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
+from executions.git import Checkout
 from executions.states import Reason
 
 
@@ -38,6 +39,8 @@ class Submission:
     expires_us: int | None = None
     tags: tuple[str, ...] = ()
     properties: dict[str, str] = field(default_factory=dict)
+    #: The code that submits it.
+    code: Checkout | None = None
     #: Whether the message may have to be published again; not so for eager runs, which have none.
     in_outbox: bool = True
 
@@ -68,6 +71,10 @@ def fields_of(s: Submission) -> list[Any]:
             fields += (code, value)
     if s.root_id and s.root_id != s.id:
         fields += ("ro", s.root_id)
+    if s.code:
+        fields += ("gi", s.code.id, "gc", s.code.commit)
+        if s.code.branch:
+            fields += ("gb", s.code.branch)
     if s.options:
         fields += ("op", json.dumps(s.options, separators=(",", ":")))
     if s.tags:
@@ -88,6 +95,10 @@ def terms_of(s: Submission) -> list[str]:
             terms += (field_name, value)
     if s.root_id and s.root_id != s.id:
         terms += ("root", s.root_id)
+    if s.code:
+        terms += ("commit", s.code.commit)
+        if s.code.branch:
+            terms += ("branch", s.code.branch)
     for tag in s.tags:
         terms += ("tag", tag)
     return terms

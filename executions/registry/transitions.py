@@ -7,10 +7,11 @@ the reply tells what was found. So each verb may be called twice.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from executions import ids
+from executions.git import Checkout
 from executions.policy import DEFAULT_CRASH_CAP, NO_POLICY, Policy, write_reset
 from executions.registry import scripts
 from executions.registry.connection import translated
@@ -34,6 +35,7 @@ from executions.registry.outcomes import (
     read_found,
     read_opened,
     read_owed,
+    read_started,
 )
 from executions.registry.space import Space
 from executions.registry.submission import Submission, fields_of, next_message, terms_of
@@ -72,8 +74,10 @@ METRICS_CAP = 10_000
 class Transitions:
     """The verbs."""
 
-    def __init__(self, space: Space) -> None:
+    def __init__(self, space: Space, own: Callable[[], Checkout | None] = lambda: None) -> None:
         self._space = space
+        #: Tells which code this process runs.
+        self._own = own
         self._life_s = space.settings.retention_s + RETENTION_SLACK_S
 
     @translated
@@ -136,6 +140,7 @@ class Transitions:
         `service` is the name and version of what governs it, `("", None)` for none; the record is put right.
         A `claim` names the worker's term and the call: one who lost the reply may ask again and gets the same.
         """
+        code = self._own()
         reply = scripts.START(
             self._space.client,
             self._space.keys(execution_id).of_transition(execution_id, attempt or 1),
@@ -151,22 +156,10 @@ class Transitions:
                 claim,
                 "" if service is None else f"={service[0]}",
                 policy.execution_timeout or "",
+                f"{code.id}/{code.commit}" if code else "",
             ),
         )
-        word = reply[0]
-        if word == b"ok":
-            _, number, options, created, state, payload, started = reply
-            return Started(
-                number,
-                json.loads(options) if options else {},
-                int(created),
-                state.decode(),
-                payload.decode(),
-                int(started),
-            )
-        if word == b"missing":
-            return Missing()
-        return Expired() if word == b"expired" else read_found(reply)
+        return read_started(reply)
 
     @translated
     def finish(self, execution_id: str, attempt: int, ending: Ending) -> Ended | Found | Missing:

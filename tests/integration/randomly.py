@@ -9,6 +9,7 @@ from datetime import datetime
 
 from executions import ids
 from executions.execution import Execution
+from executions.git import given
 from executions.registry.queries import Queries
 from executions.registry.space import Space
 from executions.registry.transitions import Accepted, Ending, Opened, Started, Submission, Transitions
@@ -18,6 +19,7 @@ from executions.states import Reason, Status
 FUNCTIONS = ("tasks.train", "tasks.load", "tasks.report", "shop.pay", "a/b c")
 QUEUES = ("cpu", "gpu", None)
 PIPELINES = ("mnist", "mnist-classifier", None)
+CODES = (None, given("0123abcd", "main"), given("0123abcd", "feature/x"), given("fedc0000"))
 STAGES = ("prepare", "fit", None)
 WORKERS = ("celery@one", "celery@two", "celery@three")
 TAGS = ("nightly", "gpu box", "x,y", 'say "hi"')
@@ -69,6 +71,7 @@ class Registry:
             tags=tuple(rng.sample(TAGS, rng.randrange(3))),
             parent_id=parent,
             root_id=root,
+            code=rng.choice(CODES),
         )
         assert isinstance(self.transitions.submit(submission), Accepted)
         self.ids.append(made)

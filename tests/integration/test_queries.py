@@ -65,6 +65,7 @@ QUERIES: dict[str, Callable[[Execution], bool]] = {
     "reason:timeout": lambda e: e.reason == "timeout",
     "-reason:timeout status:failed": lambda e: e.status == "failed" and e.reason != "timeout",
     "user:ann@host service:trainer": lambda e: e.principal == "ann@host" and e.service == "trainer",
+    "commit:0123abcd -branch:main": lambda e: bool(e.code and e.code.commit == "0123abcd" and e.code.branch != "main"),
     "queue:nowhere": lambda e: False,
     'name:"name 3","name 4","name 5"': lambda e: e.name in ("name 3", "name 4", "name 5"),
 }

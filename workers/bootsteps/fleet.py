@@ -73,6 +73,7 @@ class Fleet(bootsteps.StartStopStep):
         _ = self.site.services
         # And the payload store: a relative folder is one of the worker's, wherever functions change to.
         _ = self.site.payloads
+        self.site.checkouts.own()
         super().__init__(parent, **options)
 
     def _in_child(self, **_: Any) -> None:

@@ -18,13 +18,13 @@ from executions.states import Status
 #: What of a record is looked at; the large fields stay on the server.
 CODES = (
     "v", "no", "st", "rs", "at", "cr", "qd", "sd", "fi", "ex", "eta", "dl", "ck", "po", "fn", "sv", "pl", "sg", "qu",
-    "wk", "pa", "ro", "nm", "tg", "op", "tt", "ls",
+    "wk", "pa", "ro", "nm", "tg", "op", "tt", "ls", "gc", "gb",
 )  # fmt: skip
 
 #: Which part of a record is listed under which field of the index.
 INDEXED = {
     "status": "st", "function": "fn", "worker": "wk", "service": "sv", "queue": "qu", "pipeline": "pl", "stage": "sg",
-    "parent": "pa", "root": "ro", "name": "nm",
+    "parent": "pa", "root": "ro", "name": "nm", "commit": "gc", "branch": "gb",
 }  # fmt: skip
 
 STARTED_TERM = "has:started"

@@ -31,7 +31,7 @@ if ids and #ids >= slot * 16 + 16 then
 end
 if not x then return { 'missing' } end
 
-local f = redis.call('HMGET', RECORD, 'sv', 'qu', 'pl', 'sg', 'pa', 'ro', 'nm', 'tg')
+local f = redis.call('HMGET', RECORD, 'sv', 'qu', 'pl', 'sg', 'pa', 'ro', 'nm', 'tg', 'gc', 'gb')
 index('status', x.status, number, false)
 index('function', x.fn, number, false)
 index('worker', x.worker, number, false)
@@ -42,6 +42,8 @@ index('stage', f[4], number, false)
 index('parent', f[5], number, false)
 if f[6] ~= id then index('root', f[6], number, false) end
 index('name', f[7], number, false)
+index('commit', f[9], number, false)
+index('branch', f[10], number, false)
 for _, tag in ipairs(cjson.decode(f[8] or '[]')) do index('tag', tag, number, false) end
 redis.call('ZREM', OUTBOX, id)
 redis.call('ZREM', DUE, id)

@@ -73,7 +73,7 @@ def test_what_is_understood(text: str, canonical: str) -> None:
         ("queue", 0, "write queue:value"),
         ("property:epochs>10", 0, "'property' comes with"),
         ("property.lr:0.1", 0, "'property.lr' comes with"),
-        ("commit:a3f9", 0, "'commit' comes with"),
+        ("author:ann", 0, "'author' comes with"),
         ("is:stuck", 0, "'is' comes with"),
         ("name~x", 4, "~ comes with"),
         ("name:tr*", 5, "inside a value comes with"),
