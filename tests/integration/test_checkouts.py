@@ -16,11 +16,13 @@ from tests.conftest import Eventually
 
 
 @pytest.fixture
-def client(server_url: str, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
+def client(
+    server_url: str, broker_url: str, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Client]:
     """A client in a checkout of its own."""
     commit_in(tmp_path, "Faster", remote="git@example.org:shop.git")
     monkeypatch.chdir(tmp_path)
-    made = executions.connect(server_url, namespace=namespace)
+    made = executions.connect(server_url, broker=broker_url, namespace=namespace)
     yield made
     made.close()
 
@@ -63,17 +65,19 @@ def test_a_worker_of_another_commit_is_told_as_well(client: Client) -> None:
 
 @pytest.mark.feature("C24")
 def test_outside_of_a_checkout_nothing_is_told(
-    server_url: str, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server_url: str, broker_url: str, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    client = executions.connect(server_url, namespace=namespace)
+    client = executions.connect(server_url, broker=broker_url, namespace=namespace)
     made = client.submit("shop.add", 1, 2)
     assert (made.code, made.refresh().code) == (None, None)
     client.close()
 
 
-def test_an_image_without_git_says_what_it_is(server_url: str, namespace: str) -> None:
-    client = executions.connect(server_url, namespace=namespace, git_commit="cafe", git_branch="release")
+def test_an_image_without_git_says_what_it_is(server_url: str, broker_url: str, namespace: str) -> None:
+    client = executions.connect(
+        server_url, broker=broker_url, namespace=namespace, git_commit="cafe", git_branch="release"
+    )
     made = client.submit("shop.add", 1, 2)
     assert made.refresh().code == executions.Code(commit="cafe", branch="release")
     client.close()
