@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,6 +14,7 @@ from kombu.transport import TRANSPORT_ALIASES, redis
 
 from executions import codec
 from executions.clock import to_datetime
+from executions.desk import Desk, Push
 from executions.errors import Unavailable
 from executions.lazy import lazy
 from executions.registry.address import broker_at, is_registry_url, verified
@@ -88,6 +89,16 @@ class Dispatcher:
                 send(held, envelope.function, message, **options)
         except OperationalError as error:
             raise Unavailable(f"the broker cannot be reached: {error}") from error
+
+    def written(self, envelopes: Iterable[Envelope]) -> list[Push]:
+        """Write messages for Redis that somebody else pushes, together with their rows."""
+        for envelope in envelopes:
+            message, options = _message(self.app, envelope)
+            # Workers declare what they consume, and a push needs no more than the list's name.
+            self.app.amqp.send_task_message(
+                self._desk.producer, envelope.function, message, **options, declare=[], retry=False
+            )
+        return self._desk.take()
 
     def publish_many(self, envelopes: list[Envelope]) -> None:
         """Send many messages over one connection, in batches where the transport can."""
@@ -164,6 +175,10 @@ class Dispatcher:
                 yield Held(client_on(channel.pool), namespace, channel.global_keyprefix)
             except self._errors as error:
                 raise Unavailable(f"the broker cannot be reached: {error}") from error
+
+    @lazy
+    def _desk(self) -> Desk:
+        return Desk(self.app)
 
     @lazy
     def _errors(self) -> tuple[type[Exception], ...]:

@@ -9,6 +9,7 @@ from executions.dispatch import Dispatcher
 from executions.function import Function
 from executions.lazy import lazy
 from executions.payloads import Payloads
+from executions.registry.address import same_server
 from executions.registry.cache import Cache
 from executions.registry.catalogue import Catalogue
 from executions.registry.checkouts import Checkouts
@@ -81,6 +82,12 @@ class Parts:
     def has_app(self) -> bool:
         """Whether this process has an app that functions can be registered with."""
         return False
+
+    @lazy
+    def sends_with_rows(self) -> bool:
+        """Whether a message goes out in the very step that writes its row: the registry's server is the broker."""
+        # What an app configures, a prefix or queues of other kinds, is for its own connections to heed.
+        return not self.has_app and same_server(self.settings.broker_url, self.settings.url)
 
     @lazy
     def dispatcher(self) -> Dispatcher:

@@ -121,7 +121,7 @@ class RecordingProducer:
             sent = self._producer.publish(body, **options)
             if rider is not None and rider.reply is None:
                 # It went another way than by a plain push: a queue that expires has pushes of its own.
-                self._site.transitions.submit_raw(rider.keys, rider.args)
+                self._site.transitions.submit_raw(rider.call)
             return sent
         except Exception:
             if outgoing.is_new:
@@ -170,7 +170,7 @@ class Outgoing:
         if not self.site.is_one_server:
             return None
         self.is_new = True
-        return Rider(*self.site.transitions.submit_call(self._submission()))
+        return Rider(self.site.transitions.submit_call(self._submission()))
 
     def record(self) -> int | None:
         """Write the message to the registry; give the number of the attempt that it is for, or nothing if it waits."""

@@ -3,8 +3,8 @@
 kombu makes a `redis.Redis` for every publish, every delivery and every acknowledgement: 70 to 80 microseconds
 each, a quarter of what a submit costs. A client has no state but its pool, so one serves them all.
 
-Where the registry is the broker's server, the row and the message go there together: the script first, then the
-push, in one round trip. The order is the same as with two, and so is what a failure between them leaves.
+Where the registry is the broker's server, the row and the message go there together: the script that writes the row
+pushes the message too.
 """
 
 from __future__ import annotations
@@ -21,16 +21,15 @@ from kombu.transport import redis, virtual
 
 from executions.celery.holding import FULL_PAUSE_S, Arm, Holder
 from executions.celery.site import Site
-from executions.registry.held import PATIENCE_S
-from executions.registry.scripts import SUBMIT
+from executions.registry.held import PATIENCE_S, client_on
+from executions.registry.scripts import SUBMIT, Call
 
 
 @dataclass
 class Rider:
     """The row that goes with the next message."""
 
-    keys: tuple[str, ...]
-    args: tuple[Any, ...]
+    call: Call
     #: What the script answered; nothing until the message has been sent.
     reply: Any = None
 
@@ -41,20 +40,19 @@ riding: ContextVar[Rider | None] = ContextVar("executions_rider", default=None)
 
 @dataclass
 class _Carrying:
-    """Stands in for a channel's client while it pushes one message, and writes the row first."""
+    """Stands in for a channel's client while it pushes one message, and writes the row with it."""
 
     client: Any
     rider: Rider
+    #: What the app has put in front of the broker's keys. The registry's have none.
+    prefix: str
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.client, name)
 
-    def lpush(self, key: Any, message: Any) -> Any:
-        rider = self.rider
-        rider.reply, pushed = SUBMIT.before(
-            self.client, rider.keys, rider.args, lambda pipeline: pipeline.lpush(key, message)
-        )
-        return pushed
+    def lpush(self, key: str, message: str) -> None:
+        keys, args = self.rider.call
+        self.rider.reply = SUBMIT(self.client, (*keys, self.prefix + key), (*args, message))
 
 
 class QoS(redis.QoS):
@@ -199,7 +197,12 @@ class Channel(redis.Channel):
     @contextmanager
     def conn_or_acquire(self, client: Any = None) -> Iterator[Any]:
         with super().conn_or_acquire(client) as found:
-            yield found if self._carried is None else _Carrying(found, self._carried)
+            if self._carried is None:
+                yield found
+            else:
+                # kombu's own would put the prefix before the registry's keys as well.
+                plain = client_on(self.pool) if self.global_keyprefix else found
+                yield _Carrying(plain, self._carried, self.global_keyprefix)
 
 
 class Transport(redis.Transport):

@@ -61,10 +61,14 @@ class Submitter:
         self, name: str, known: Function | None, args: Sequence[Any], kwargs: dict[str, Any], given: dict[str, Any]
     ) -> Execution:
         context.check_before_sending()
+        parts = self._parts
         submission, envelope = self._prepare(name, known, args, kwargs, given)
-        outcome = self._parts.transitions.submit(submission)
-        if is_to_be_sent(outcome, given):
-            self._parts.dispatcher.publish(envelope)
+        if parts.sends_with_rows:
+            outcome = parts.transitions.submit(submission, *parts.dispatcher.written([envelope]))
+        else:
+            outcome = parts.transitions.submit(submission)
+            if is_to_be_sent(outcome, given):
+                parts.dispatcher.publish(envelope)
         return self._picture(submission, outcome)
 
     def map(self, function: Any, inputs: Iterable[Any], options: dict[str, Any]) -> list[Execution]:
@@ -79,17 +83,21 @@ class Submitter:
                 for args, kwargs in arguments:
                     known.check(args, kwargs, options.get("service"))
             prepared = [self._prepare(name, known, args, kwargs, options) for args, kwargs in arguments]
-            outcomes = self._parts.transitions.submit_many([submission for submission, _ in prepared])
-            new = [
-                envelope
-                for (_, envelope), outcome in zip(prepared, outcomes, strict=True)
-                if is_to_be_sent(outcome, options)
-            ]
-            self._parts.dispatcher.publish_many(new)
-            done += [
-                self._picture(submission, outcome) for (submission, _), outcome in zip(prepared, outcomes, strict=True)
-            ]
+            submissions, envelopes = zip(*prepared, strict=True)
+            outcomes = self._accept_many(submissions, envelopes, options)
+            done += [self._picture(*one) for one in zip(submissions, outcomes, strict=True)]
         return done
+
+    def _accept_many(
+        self, submissions: Sequence[Submission], envelopes: Sequence[Envelope], given: Mapping[str, Any]
+    ) -> list[Accepted | Found]:
+        parts = self._parts
+        if parts.sends_with_rows:
+            return parts.transitions.submit_many(submissions, parts.dispatcher.written(envelopes))
+        outcomes = parts.transitions.submit_many(submissions)
+        pairs = zip(envelopes, outcomes, strict=True)
+        parts.dispatcher.publish_many([envelope for envelope, outcome in pairs if is_to_be_sent(outcome, given)])
+        return outcomes
 
     def _picture(self, submission: Submission, outcome: Accepted | Found) -> Execution:
         """Give the new execution; where there is one of this name already, that one."""

@@ -86,13 +86,10 @@ class Pruning:
     def prune(self, keys: ShardKeys, olds: Sequence[Old], before_us: int | None = None) -> Pruned:
         """Forget executions; one that was rerun meanwhile, or ended later than a time, stays."""
         replies: list[bytes] = []
-        scripts.PRUNE.ensure(self._client)
+        before = "" if before_us is None else before_us
         for piece in batches(olds, _SCRIPTS_AT_ONCE):
-            pipeline = self._client.pipeline(transaction=False)
-            for old in piece:
-                args = (old.id, old.number, "" if before_us is None else before_us)
-                scripts.PRUNE.queue(pipeline, _keys_of(keys, old), args)
-            replies += [reply[0] for reply in pipeline.execute()]
+            calls = [(_keys_of(keys, old), (old.id, old.number, before)) for old in piece]
+            replies += [reply[0] for reply in scripts.PRUNE.many(self._client, calls)]
         return Pruned(replies.count(b"ok"), replies.count(b"missing"))
 
     @translated

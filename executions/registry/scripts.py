@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any
+from typing import Any, TypeAlias
 
 from redis.exceptions import NoScriptError
 
 from executions.registry.connection import RedisClient
+
+#: The keys and arguments of one run of a script.
+Call: TypeAlias = tuple[tuple[str, ...], tuple[Any, ...]]
 
 _FOLDER = files(__package__) / "lua"
 _PRELUDE = (_FOLDER / "_prelude.lua").read_text()
@@ -45,6 +48,21 @@ class Script:
         for reply in replies:
             if isinstance(reply, Exception):
                 raise reply
+        return replies
+
+    def many(self, client: RedisClient, calls: Sequence[Call]) -> list[Any]:
+        """Run the script many times in one round trip (three where the server does not know it yet)."""
+        try:
+            return self._pipelined(client, calls)
+        except NoScriptError:
+            self.ensure(client)
+            return self._pipelined(client, calls)
+
+    def _pipelined(self, client: RedisClient, calls: Sequence[Call]) -> list[Any]:
+        pipeline = client.pipeline(transaction=False)
+        for keys, args in calls:
+            self.queue(pipeline, keys, args)
+        replies: list[Any] = pipeline.execute()
         return replies
 
     def queue(self, pipeline: Any, keys: tuple[str, ...], args: tuple[Any, ...]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from itertools import zip_longest
 from typing import Any
 
 from executions import ids
@@ -81,31 +82,33 @@ class Transitions:
         self._life_s = space.settings.retention_s + RETENTION_SLACK_S
 
     @translated
-    def submit(self, submission: Submission) -> Accepted | Found:
-        """Accept an execution; where the id is known already, say how it stands and change nothing."""
-        return self.submit_raw(*self.submit_call(submission))
+    def submit(self, submission: Submission, push: tuple[str, str] | None = None) -> Accepted | Found:
+        """Accept an execution; where the id is known already, say how it stands and change nothing.
+
+        With `push`, a list and a text, its message is sent in the same step: where the registry is the broker too.
+        """
+        return self.submit_raw(self.submit_call(submission, push))
 
     @translated
-    def submit_many(self, submissions: Sequence[Submission]) -> list[Accepted | Found]:
+    def submit_many(
+        self, submissions: Sequence[Submission], pushes: Sequence[tuple[str, str]] = ()
+    ) -> list[Accepted | Found]:
         """Accept many executions in one round trip."""
-        client = self._space.client
-        scripts.SUBMIT.ensure(client)
-        pipeline = client.pipeline(transaction=False)
-        for submission in submissions:
-            scripts.SUBMIT.queue(pipeline, *self.submit_call(submission))
-        return [self.submit_reply(reply) for reply in pipeline.execute()]
+        calls = [self.submit_call(one, push) for one, push in zip_longest(submissions, pushes)]
+        return [self.submit_reply(reply) for reply in scripts.SUBMIT.many(self._space.client, calls)]
 
     @translated
-    def submit_raw(self, keys: tuple[str, ...], args: tuple[Any, ...]) -> Accepted | Found:
+    def submit_raw(self, call: scripts.Call) -> Accepted | Found:
         """Accept an execution whose keys and arguments are made already."""
-        return self.submit_reply(scripts.SUBMIT(self._space.client, keys, args))
+        return self.submit_reply(scripts.SUBMIT(self._space.client, *call))
 
-    def submit_call(self, submission: Submission) -> tuple[tuple[str, ...], tuple[Any, ...]]:
+    def submit_call(self, submission: Submission, push: tuple[str, str] | None = None) -> scripts.Call:
         """Give the keys and arguments of the script, for a pipeline."""
+        to, message = ((push[0],), (push[1],)) if push else ((), ())
         fields = fields_of(submission)
         terms = terms_of(submission)
         keys = self._space.keys(submission.id).of_transition(submission.id, 1)
-        return keys, (
+        return keys + to, (
             submission.id,
             ids.pack(submission.id),
             submission.reason.value,
@@ -115,6 +118,7 @@ class Transitions:
             len(terms),
             *terms,
             "1" if submission.in_outbox else "",
+            *message,
         )
 
     @staticmethod
@@ -167,7 +171,7 @@ class Transitions:
         keys, args = self.finish_call(execution_id, attempt, ending)
         return read_ended(scripts.FINISH(self._space.client, keys, args))
 
-    def finish_call(self, execution_id: str, attempt: int, ending: Ending) -> tuple[tuple[str, ...], tuple[Any, ...]]:
+    def finish_call(self, execution_id: str, attempt: int, ending: Ending) -> scripts.Call:
         """Give the keys and arguments of the script, for a pipeline."""
         keys = self._space.keys(execution_id).of_transition(execution_id, attempt)
         return keys, (
@@ -314,12 +318,10 @@ class Transitions:
     @translated
     def due(self, execution_ids: Sequence[str]) -> list[Owed | Expired | Found | Missing]:
         """Take what is owed to executions whose time has come: their messages, which the caller sends now."""
-        client = self._space.client
-        scripts.DUE.ensure(client)
-        pipeline = client.pipeline(transaction=False)
-        for one in execution_ids:
-            scripts.DUE.queue(pipeline, self._space.keys(one).of_transition(one, 1), (one, OWED_AGAIN_S, self._life_s))
-        return [read_owed(reply) for reply in pipeline.execute()]
+        calls = [
+            (self._space.keys(one).of_transition(one, 1), (one, OWED_AGAIN_S, self._life_s)) for one in execution_ids
+        ]
+        return [read_owed(reply) for reply in scripts.DUE.many(self._space.client, calls)]
 
     @translated
     def supply(

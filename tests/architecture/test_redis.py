@@ -94,7 +94,7 @@ def test_a_script_has_one_typed_wrapper(path: Path) -> None:
         function
         for file in python_files("executions/registry")
         for function in functions_in(tree_of(file))
-        if re.search(rf"scripts\.{constant}(\.queue|\.before)?\(", ast.unparse(function))
+        if re.search(rf"scripts\.{constant}(\.queue|\.before|\.many)?\(", ast.unparse(function))
     ]
     assert callers
     for function in callers:

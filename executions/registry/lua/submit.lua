@@ -1,9 +1,10 @@
 -- submit: accept an execution.
--- KEYS   see _prelude
--- ARGV   id, packed id or '', reason, message, n, field and value ..., n, term field and value ..., outbox '1' or ''
+-- KEYS   see _prelude; then, where its message goes along, the list of the broker that takes it
+-- ARGV   id, packed id or '', reason, message, n, field and value ..., n, term field and value ..., outbox '1' or '',
+--        then the text of the message where it goes along
 -- REPLY  {'new', number, created_us, eta where it lies ahead} | {'exists', status, reason, attempt}
 -- EFFECT record, first status log entry, indexes, event, and an entry in the outbox or, with a time that lies ahead,
---        in due; nothing where the id exists
+--        in due; the message in its list unless its time lies ahead; nothing where the id exists
 
 local id, packed, reason, message = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local known = load()
@@ -37,4 +38,5 @@ index('status', 'pending', number, true)
 for i = 1, #terms, 2 do index(terms[i], terms[i + 1], number, true) end
 if ARGV[after] == '1' then await(id, at_us, eta, fields) end
 announce(id, x, 'pending', reason, 0)
+if ARGV[after + 1] and not eta then redis.call('LPUSH', KEYS[15], ARGV[after + 1]) end
 return { 'new', number, int(at_us), eta and int(eta) }
