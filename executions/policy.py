@@ -47,12 +47,12 @@ class Policy:
 
     def over(self, other: Policy) -> Policy:
         """Lay this policy over another: what this one leaves open, the other decides."""
-        own = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not None}
+        own = self.as_dict()
         return replace(other, **own) if own else other
 
     def as_dict(self) -> dict[str, Any]:
         """Give the fields that say something."""
-        return {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not None}
+        return {name: value for name, value in vars(self).items() if value is not None}
 
 
 NO_POLICY = Policy()
@@ -70,6 +70,8 @@ BUILT_IN = Policy(
 
 def parse_policy(values: Mapping[str, Any]) -> Policy:
     """Check the given values and make a policy of them; refuse each bad one by name."""
+    if not values:
+        return NO_POLICY
     unknown = set(values) - FIELD_NAMES
     if unknown:
         raise InvalidSetting(f"unknown policy setting {min(unknown)!r}; known: {', '.join(sorted(FIELD_NAMES))}")

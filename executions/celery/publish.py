@@ -19,7 +19,7 @@ from celery.app.amqp import AMQP
 from executions import codec, context
 from executions.celery.patience import patiently
 from executions.celery.site import FUNCTION_OPTIONS, Site, site_of
-from executions.celery.transport import BrokerConnection, Channel, Rider, riding
+from executions.celery.transport import BrokerConnection, Channel, Rider, riding, undeclared
 from executions.clock import to_us
 from executions.dispatch import HEADER
 from executions.errors import Conflict, Terminated
@@ -169,6 +169,7 @@ class Outgoing:
             return None
         if not self.site.is_one_server:
             return None
+        self.options["declare"] = undeclared(producer.channel, self.options.get("declare") or ())
         self.is_new = True
         return Rider(self.site.transitions.submit_call(self._submission()))
 

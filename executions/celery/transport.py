@@ -9,7 +9,7 @@ pushes the message too.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -203,6 +203,12 @@ class Channel(redis.Channel):
                 # kombu's own would put the prefix before the registry's keys as well.
                 plain = client_on(self.pool) if self.global_keyprefix else found
                 yield _Carrying(plain, self._carried, self.global_keyprefix)
+
+
+def undeclared(channel: Channel, entities: Iterable[Any]) -> list[Any]:
+    """Leave out what a channel's connection has declared already: kombu makes two copies of each to find that out."""
+    known = channel.connection.client.declared_entities
+    return [one for one in entities if not (one.can_cache_declaration and hash(one) in known)]
 
 
 class Transport(redis.Transport):
