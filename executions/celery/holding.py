@@ -12,6 +12,7 @@ Who can die when, and what then happens:
 |---|---|---|
 | worker killed before the move | in its queue | nobody needs to |
 | worker killed after the move, before the start | in the held list | the restorer, when the term is over |
+| killed or cut off before an acknowledgement came | in the held list | as above and below; its start is refused |
 | worker killed between acknowledgement and start | nowhere; its row is in the outbox | the publisher |
 | the restorer, half-way | in one of the two lists | its next run |
 | connection cut, also in a `BLMOVE` | held, or in its queue | the channel gives all back, or the process's next one |
@@ -123,6 +124,7 @@ class Holder:
         """Take what is there, or see to it that what comes is noticed; tell whether a message came."""
         if self._broken is not None:
             raise ConnectionError(f"the broker did not take an acknowledgement: {self._broken}")
+        self._wire.settle()
         now = SYSTEM_CLOCK.monotonic()
         self._check_overdue(now)
         if not self.channel.active_queues or not self.room:
@@ -151,6 +153,9 @@ class Holder:
         now = SYSTEM_CLOCK.monotonic()
         self._take_left(now)
         sources = self._sources()
+        if not sources:
+            # Cancelled since it was looked: other greenlets run while this one waits for a reply.
+            return False
         turn = len(set(sources.values())) if self.channel.queue_order_strategy == "round_robin" else 1
         asked = min(self.room, self._asks)
         self._known.update(dict.fromkeys(sources))
@@ -243,7 +248,7 @@ class Holder:
             log(logger, "message.unreadable", source=repr(source), message=repr(message[:200]))
         if payload is None or tag in self.kept:
             # The second of two equal messages: the restorer took this worker for dead, and gave the first one back.
-            self._held.remove(self.name, source, message)
+            self._wire.do(*self._held.forgetting(self.name, source, message))
         elif queue not in channel.active_queues:
             self._held.requeue(self.name, source, message, message, next_=True)
         else:
@@ -267,7 +272,8 @@ class Holder:
             if requeue:
                 self._held.requeue(self.name, source, message, _redelivered(message), next_=False)
             else:
-                self._held.remove(self.name, source, message)
+                # Its reply is read when the worker next looks. What gets lost until then is held, and comes twice.
+                self._wire.send(*self._held.forgetting(self.name, source, message))
         except BaseException as error:
             # Nobody would let go of it again: the channel has to end.
             self._broken = error

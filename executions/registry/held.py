@@ -6,7 +6,8 @@ one worker process, `<process>.<number>`; a *source* is the list of one queue an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any
@@ -26,6 +27,9 @@ MESSAGES_READ = 1000
 
 #: Seconds that one command of a consumer may take; the server does each of them in microseconds.
 PATIENCE_S = 10.0
+
+#: Replies that may be left unread: far fewer than a socket has room for.
+UNREAD_AT_MOST = 100
 
 #: Later than any time, in seconds.
 _FOR_GOOD = 1 << 40
@@ -73,9 +77,9 @@ class Held:
         found = scripts.FETCH(self._client, (self._holders, *lists), (room, turn, *entries))
         return [(sources[found[at] - 1], found[at + 1]) for at in range(0, len(found), 2)]
 
-    def remove(self, holder: str, source: str, message: bytes) -> None:
-        """Forget a message that was dealt with. Most are dealt with in the order in which they came."""
-        self._client.lrem(self._list(holder, source), -1, message)
+    def forgetting(self, holder: str, source: str, message: bytes) -> tuple[Any, ...]:
+        """Give the command that forgets a message. Most are dealt with in the order in which they came."""
+        return ("LREM", self._list(holder, source), -1, message)
 
     def requeue(self, holder: str, source: str, message: bytes, again: bytes, *, next_: bool) -> bool:
         """Put a message back, to be taken next or after all others; nothing happens where it is held no more."""
@@ -122,30 +126,65 @@ class OneTry:
         self._connection = connection
         self._lock = Lock()
         self._ended = False
+        #: Replies to what was only sent, which come before all others.
+        self._unread = 0
 
     def do(self, *command: Any) -> Any:
         """Send one command and give its reply; after an error of the connection there is no further one."""
         with self._lock:
-            if self._ended:
-                raise redis.ConnectionError("this connection to the broker has ended")
+            self._send(command)
+            self._read_all()
+            return self._read()
+
+    def send(self, *command: Any) -> None:
+        """Send one command and go on. `settle`, or the next command, raises what became of it."""
+        with self._lock:
+            self._send(command)
+            self._unread += 1
+            if self._unread >= UNREAD_AT_MOST:
+                self._read_all()
+
+    def settle(self) -> None:
+        """Wait for the replies to what was only sent."""
+        with self._lock:
+            self._read_all()
+
+    def _send(self, command: tuple[Any, ...]) -> None:
+        if self._ended:
+            raise redis.ConnectionError("this connection to the broker has ended")
+        with self._ending():
+            # No check of the connection first: that would be a command and a reply of its own.
+            self._connection.send_command(*command, check_health=False)
+
+    def _read(self) -> Any:
+        with self._ending():
+            return self._connection.read_response()
+
+    def _read_all(self) -> None:
+        while self._unread:
+            self._unread -= 1
             try:
-                # No check of the connection first: that would be a command and a reply of its own.
-                self._connection.send_command(*command, check_health=False)
-                return self._connection.read_response()
-            except redis.ResponseError:
-                raise
-            except BaseException:
+                self._read()
+            except redis.ResponseError as error:
+                # Nobody is there any more who could deal with it, and no reply may be taken for another's.
                 self.close()
-                raise
+                raise redis.ConnectionError(f"the broker refused what was sent: {error}") from error
+
+    @contextmanager
+    def _ending(self) -> Iterator[None]:
+        try:
+            yield
+        except redis.ResponseError:
+            raise
+        except BaseException:
+            self.close()
+            raise
 
     def evalsha(self, sha: str, *rest: Any) -> Any:
         return self.do("EVALSHA", sha, *rest)
 
     def eval(self, text: str, *rest: Any) -> Any:
         return self.do("EVAL", text, *rest)
-
-    def lrem(self, key: str, count: int, value: bytes) -> Any:
-        return self.do("LREM", key, count, value)
 
     def close(self) -> None:
         """End the connection."""

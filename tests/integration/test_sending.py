@@ -1,4 +1,7 @@
-"""A row and its message are written in one step and one round trip, where the registry's server is the broker too."""
+"""A row and its message are written in one step and one round trip, where the registry's server is the broker too.
+
+And what a worker's consumer tells the broker without waiting for the answer.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from celery import Celery
 import executions
 from executions import Client, Unavailable
 from executions.clock import SYSTEM_CLOCK
+from executions.registry.held import UNREAD_AT_MOST, Held, OneTry, connection_like
 from executions.upkeep.publisher import Publisher
 from tests.chaos.proxy import HOST, Proxy
 from tests.conftest import StartServer
@@ -141,3 +145,36 @@ def test_threads_send_each_their_own(admin: redis.Redis, client: Client, add: An
         sent = [one.id for one in pool.map(lambda n: client.submit(add, n, n), range(200))]
     assert sorted(messages(admin)) == sorted(sent)
     assert client.executions.count() == 200
+
+
+def test_a_command_that_is_only_sent_is_carried_out_in_its_order(admin: redis.Redis) -> None:
+    """Given messages that are let go of. I expect each gone before the next command, and no reply taken for another."""
+    wire = OneTry(connection_like(admin.connection_pool))
+    held = Held(wire, "ex")
+    texts = [f"message {number}".encode() for number in range(3 * UNREAD_AT_MOST)]
+    admin.lpush("source", *texts)
+    while taken := held.fetch("me", ["source"], 32, 1):
+        for _, text in taken:
+            wire.send(*held.forgetting("me", "source", text))
+    assert held.give_back("me", "source") == 0
+    wire.settle()
+    assert admin.exists("source") == 0
+    wire.close()
+
+
+def test_a_refusal_of_what_was_only_sent_ends_the_connection(admin: redis.Redis) -> None:
+    """If the answer that nobody waited for is a refusal, I expect the next look to raise it, and no further command."""
+    wire = OneTry(connection_like(admin.connection_pool))
+    admin.set("no list", "")
+    wire.send("LREM", "no list", -1, "x")
+    with pytest.raises(redis.ConnectionError, match="WRONGTYPE"):
+        wire.do("PING")
+    with pytest.raises(redis.ConnectionError, match="has ended"):
+        wire.send("PING")
+
+
+def test_a_consumer_of_nothing_fetches_nothing(admin: redis.Redis) -> None:
+    """If there is no source left to fetch from, I expect an answer: a script without an end stops the whole server."""
+    wire = OneTry(connection_like(admin.connection_pool))
+    assert Held(wire, "ex").fetch("me", [], 5, 0) == []
+    wire.close()

@@ -9,7 +9,8 @@ local now = redis.call('TIME')[1]
 for at = 1, sources do redis.call('ZADD', KEYS[1], now, ARGV[at + 2]) end
 
 local found = {}
-for first = 1, sources, turn do
+-- A step of zero would never end.
+for first = 1, sources, math.max(turn, 1) do
   local more = true
   while more and room > 0 do
     more = false
