@@ -46,6 +46,8 @@ class Envelope:
     attempt: int
     args: Any = ()
     kwargs: Mapping[str, Any] = field(default_factory=dict)
+    #: What Celery's events and logs show of the arguments, where that is not what they are.
+    reprs: tuple[str, str] | None = None
     queue: str | None = None
     payload: str | None = None
     parent_id: str | None = None
@@ -253,12 +255,14 @@ def envelope_of(execution_id: str, raw: Mapping[str, str]) -> Envelope:
     true = raw.get("pay")
     payload = true if true and true.startswith("@") else None
     args, kwargs = ((), {}) if payload else codec.decode(true or raw["in"])[:2]
+    shown = codec.decode(raw["in"]) if true else None
     return Envelope(
         id=execution_id,
         function=raw["fn"],
         attempt=int(raw.get("at", 0)) + 1,
         args=args,
         kwargs=kwargs,
+        reprs=(repr(tuple(shown[0])), repr(shown[1])) if shown else None,
         queue=raw.get("qu"),
         payload=payload,
         parent_id=raw.get("pa"),
@@ -273,11 +277,14 @@ def _message(app: Celery, envelope: Envelope) -> tuple[Any, dict[str, Any]]:
     headers = dict(envelope.kept.get("headers") or {})
     embed = envelope.kept.get("embed") or {}
     limits = headers.pop("timelimit", None) or (None, None)
+    argsrepr, kwargsrepr = envelope.reprs or (None, None)
     message = app.amqp.as_task_v2(
         envelope.id,
         envelope.function,
         args=tuple(envelope.args),
         kwargs=dict(envelope.kwargs),
+        argsrepr=argsrepr,
+        kwargsrepr=kwargsrepr,
         expires=to_datetime(envelope.expires_us),
         group_id=headers.pop("group", None),
         group_index=headers.pop("group_index", None),

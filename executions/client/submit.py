@@ -159,7 +159,7 @@ class Submitter:
         )
         envelope = Envelope(
             id=execution_id, function=name, attempt=1,
-            args=() if inputs.reference else args, kwargs={} if inputs.reference else kwargs,
+            args=() if inputs.reference else args, kwargs={} if inputs.reference else kwargs, reprs=inputs.reprs,
             queue=queue, payload=inputs.reference, parent_id=submission.parent_id, root_id=submission.root_id,
             expires_us=expires, kept=kept,
         )  # fmt: skip

@@ -5,6 +5,7 @@ And what a worker's consumer tells the broker without waiting for the answer.
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -138,6 +139,18 @@ def test_a_message_that_the_server_did_not_take_is_sent_later(admin: redis.Redis
     admin.delete("celery")
     assert Publisher(client._parts, after_s=0).run_once(SYSTEM_CLOCK.now()).done == 1
     assert messages(admin) == [left.id]
+
+
+def test_what_celery_shows_of_a_call_has_no_secrets(admin: redis.Redis, client: Client) -> None:
+    """If a secret is among the arguments, I expect it in what the function gets only, also when it is sent again."""
+    sent = client.submit("shop.login", "ann", password="hush")
+    client._parts.dispatcher.republish(client._parts.space, sent.id)
+    for text in admin.lrange("celery", 0, -1):
+        message = json.loads(text)
+        assert message["headers"]["argsrepr"] == "('ann',)"
+        assert message["headers"]["kwargsrepr"] == "{'password': '[redacted]'}"
+        assert json.loads(base64.b64decode(message["body"]))[1] == {"password": "hush"}
+    assert len(messages(admin)) == 2
 
 
 def test_threads_send_each_their_own(admin: redis.Redis, client: Client, add: Any) -> None:
