@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
+from typing import Any, Self
 
 from executions.dispatch import Dispatcher
 from executions.function import Function
 from executions.lazy import lazy
 from executions.payloads import Payloads
 from executions.registry.address import same_server
+from executions.registry.audit import AuditLog
 from executions.registry.cache import Cache
 from executions.registry.catalogue import Catalogue
 from executions.registry.checkouts import Checkouts
 from executions.registry.logs import Logs
+from executions.registry.people import People
 from executions.registry.services import Services
 from executions.registry.space import Space
 from executions.registry.transitions import Transitions
@@ -64,8 +68,25 @@ class Parts:
         return Workers(self.space)
 
     @lazy
+    def people(self) -> People:
+        return People(self.space)
+
+    @lazy
+    def audit(self) -> AuditLog:
+        return AuditLog(self.space)
+
+    @lazy
     def payloads(self) -> Payloads:
         return Payloads(self.settings.payloads, lambda: self.space.identity)
+
+    def acting_as(self, principal: str) -> Self:
+        """Give the same parts for somebody else, in whose name everything is done."""
+        # What both need is made before there are two, so that it is not made twice.
+        for name in _SHARED:
+            getattr(self, name)
+        twin = copy.copy(self)
+        twin.__dict__["settings"] = replace(self.settings, principal=principal)
+        return twin
 
     def register(self, service: str, functions: dict[str, Callable[..., Any]], queue: str | None) -> None:
         """Make the functions of a service known to this process's app, where it has one."""
@@ -92,3 +113,7 @@ class Parts:
     @lazy
     def dispatcher(self) -> Dispatcher:
         return Dispatcher.to(self.settings.broker_url)
+
+
+#: Parts that hold connections, or what was read.
+_SHARED = ("space", "transitions", "services", "catalogue", "workers", "payloads", "dispatcher")

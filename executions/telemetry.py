@@ -41,6 +41,8 @@ ACTIONS: dict[str, tuple[int, str]] = {
     "function.undescribed": (logging.WARNING, "the function's author: the catalogue does not show it"),
     "upkeep.failed": (logging.ERROR, "the operator: a chore failed and will be tried again"),
     "upkeep.leading": (logging.INFO, "nobody"),
+    "server.failed": (logging.ERROR, "us: a request met an error that nobody expected"),
+    "audit.unwritten": (logging.ERROR, "the operator: what somebody did is not in the audit log"),
     "registry.unreachable": (logging.ERROR, "the operator: the server does not answer"),
 }
 

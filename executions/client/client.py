@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from executions.client.audit import AuditView
 from executions.client.executions import Executions
 from executions.client.functions import FunctionsView
 from executions.client.health import Check, examine
 from executions.client.invariants import Report, check
+from executions.client.people import PeopleView
 from executions.client.services import ServicesView
 from executions.client.submit import Submitter
 from executions.client.verbs import ClientVerbs
@@ -17,6 +19,7 @@ from executions.execution import Execution
 from executions.lazy import lazy
 from executions.parts import Parts
 from executions.registry.changes import Watcher
+from executions.registry.health import ping
 from executions.registry.queries import Queries
 from executions.settings import Settings
 
@@ -57,6 +60,22 @@ class Client:
         """The services: deploy, get, list."""
         return ServicesView(self._parts, self._submitter)
 
+    @lazy
+    def people(self) -> PeopleView:
+        """Who is let in to the page and the API: users, tokens."""
+        return PeopleView(self._parts)
+
+    @lazy
+    def audit(self) -> AuditView:
+        """Who did what on the page and through the API."""
+        return AuditView(self._parts)
+
+    def acting_as(self, principal: str) -> Client:
+        """Give this client for somebody else: what it does is recorded in that name."""
+        watcher, twin = self._watcher, Client(self._parts.acting_as(principal))
+        twin.__dict__["_watcher"] = watcher
+        return twin
+
     def submit(self, function: Any, /, *args: Any, **options: Any) -> Execution:
         """Ask for one run of a function (a task, or the name of one) and give its picture at once.
 
@@ -77,6 +96,10 @@ class Client:
         Each input is a tuple of positional arguments, a dict of keywords, or else the one argument.
         """
         return self._submitter.map(function, inputs, options)
+
+    def ping(self) -> float:
+        """Ask the registry's server for a sign of life and give the seconds it took; raises `Unavailable`."""
+        return ping(self._parts.space)
 
     def health(self) -> list[Check]:
         """Look at the server, the broker, the workers and the payload store, and say what to do about each."""

@@ -54,6 +54,14 @@ class Leftovers:
 
 
 @translated
+def ping(space: Space) -> float:
+    """Give the seconds that the server took to answer."""
+    began = SYSTEM_CLOCK.monotonic()
+    space.client.ping()
+    return SYSTEM_CLOCK.monotonic() - began
+
+
+@translated
 def read_server(space: Space) -> ServerHealth:
     """Ask the server."""
     client = space.client

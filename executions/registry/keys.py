@@ -32,6 +32,11 @@ script can touch them together. `ns` is the namespace, `ex` unless set otherwise
 | `ns:{0}:functions`      | hash   | name -> what workers say of the function, see catalogue.py | days, capped | workers | clients |
 | `ns:{0}:told`           | zset   | name of a function by the time that a worker last told of it (us) | days, capped | workers | clients |
 | `ns:{0}:code:<look>`     | string | what a process runs: commit, branch, repository, author, message, changed or not | retention and a month | checkouts | checkouts |
+| `ns:{0}:users`           | hash   | name -> role and hashed password, see people.py    | until removed | clients | server |
+| `ns:{0}:tokens`          | hash   | name -> role and digest, see people.py             | until removed | clients | server |
+| `ns:{0}:session:<digest>` | string | whose session it is                               | half a day | server | server |
+| `ns:{0}:logins:<digest>` | string | tries to sign in of one source, or for one name    | minutes | server | server |
+| `ns:{0}:audit`           | stream | who did what, see audit.py                         | capped | server | clients |
 | `ns:{0}:leader`          | string | term of the worker that does upkeep                | one lease | leader | leader |
 | `ns:held:<holder>:<source>` | list | messages that a worker holds, newest first; in the broker's database | until acknowledged or given back | consumers | restorer |
 | `ns:holders`             | zset   | `<holder>:<source>` by the second of its last fetch; in the broker's database | an hour after a crash | consumers | restorer |
@@ -148,7 +153,7 @@ class ShardKeys:
 KINDS = frozenset({
     "x", "log", "met", "due", "cache", "functions", "told", "group", "chord", "ix", "counts", "ids", "started",
     "finished", "duration", "marks", "outbox", "stops", "events", "meta", "schema", "service", "services", "slots",
-    "parked", "answers", "workers", "worker", "leader", "code",
+    "parked", "answers", "workers", "worker", "leader", "code", "users", "tokens", "session", "logins", "audit",
 })  # fmt: skip
 
 
@@ -222,6 +227,26 @@ def functions_told(namespace: str) -> str:
 
 def code(namespace: str, look: str) -> str:
     return f"{namespace}:{{0}}:code:{look}"
+
+
+def users(namespace: str) -> str:
+    return f"{namespace}:{{0}}:users"
+
+
+def tokens(namespace: str) -> str:
+    return f"{namespace}:{{0}}:tokens"
+
+
+def session(namespace: str, digest: str) -> str:
+    return f"{namespace}:{{0}}:session:{digest}"
+
+
+def logins(namespace: str, source: str) -> str:
+    return f"{namespace}:{{0}}:logins:{source}"
+
+
+def audit(namespace: str) -> str:
+    return f"{namespace}:{{0}}:audit"
 
 
 def leader(namespace: str) -> str:

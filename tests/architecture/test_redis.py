@@ -39,9 +39,9 @@ UNBOUNDED_METHODS = {"keys", "scan", "scan_iter", "smembers", "sinter", "sunion"
 
 #: How a key looks in the code that makes it.
 KEY_TEXT = re.compile(
-    r"^:?(?:x|log|met|cache|slots|parked|answers|worker|service|held):|:\{|\{0\}|"
+    r"^:?(?:x|log|met|cache|slots|parked|answers|worker|service|held|session|logins):|:\{|\{0\}|"
     r"^:(?:ix|counts|ids|started|finished|duration|marks|outbox|due|stops|events|meta|schema|services|workers|leader"
-    r"|functions|told|commands|group|chord|holders)(?:$|:)"
+    r"|functions|told|commands|group|chord|holders|users|tokens|audit)(?:$|:)"
 )
 
 

@@ -7,6 +7,7 @@ from itertools import islice
 from typing import Any
 
 from executions.registry import keys as names
+from executions.registry.audit import KEPT
 from executions.registry.indexes import CHUNK, EXISTING, has_bit
 from executions.registry.invariants.findings import Finding
 from executions.registry.invariants.judgement import SLACK_S, Moment
@@ -29,7 +30,8 @@ ROUGHLY = 1.5
 EVENTS_CAP = 10_000
 
 #: Kinds of keys that end by themselves.
-_MORTAL = frozenset({"log", "met", "answers", "worker", "leader", "group", "chord", "cache", "functions", "told"})
+_MORTAL = frozenset({"log", "met", "answers", "worker", "leader", "group", "chord", "cache", "functions", "told",
+    "session", "logins"})  # fmt: skip
 
 
 class Elsewhere:
@@ -37,7 +39,7 @@ class Elsewhere:
 
     def __init__(self, space: Space) -> None:
         self._space = space
-        self._caps = {"log": space.settings.log_max_lines, "met": METRICS_CAP, "events": EVENTS_CAP}
+        self._caps = {"log": space.settings.log_max_lines, "met": METRICS_CAP, "events": EVENTS_CAP, "audit": KEPT}
 
     def keys(self) -> Iterator[list[Finding]]:
         """Look at every key: is it known, does it end by itself, is it as small as it should be."""

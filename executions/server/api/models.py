@@ -1,0 +1,144 @@
+"""What goes out and comes in, as the description of the API has it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from executions.cli.documents import SUMMARY, full, plain
+from executions.execution import Execution
+from executions.states import Reason, Status
+
+#: A number of items that a list gives at once.
+Limit = Annotated[int, Field(ge=1, le=500)]
+
+
+class Summary(BaseModel):
+    """What a list tells of an execution."""
+
+    id: str
+    number: int
+    name: str | None
+    function: str
+    service: str | None
+    pipeline: str | None
+    stage: str | None
+    queue: str | None
+    status: Status
+    reason: Reason
+    message: str
+    attempt: int = Field(description="The number of the current attempt; 0 before the first start.")
+    progress: int
+    worker: str | None
+    principal: str | None
+    parent_id: str | None
+    root_id: str | None
+    reference: str | None
+    created: datetime | None
+    queued: datetime | None
+    started: datetime | None
+    finished: datetime | None
+    duration: float | None = Field(description="Seconds of the current attempt, once it has ended.")
+    tags: list[str]
+    to_terminate: bool
+    url: str
+
+    @classmethod
+    def of(cls, execution: Execution) -> Summary:
+        """Take it from an execution."""
+        return cls.model_validate({name: getattr(execution, name) for name in SUMMARY} | {"url": execution.url})
+
+
+class ErrorDetail(BaseModel):
+    """The exception that ended an attempt."""
+
+    type: str
+    message: str
+    traceback: str | None
+    frame: str | None
+    fingerprint: str | None
+    kind: str
+    exit_code: int | None
+
+
+class Attempt(BaseModel):
+    """One try of an execution on one worker."""
+
+    number: int
+    status: Status
+    reason: Reason
+    worker: str | None
+    pid: int | None
+    pool: str | None
+    started: datetime | None
+    finished: datetime | None
+    duration: float | None
+    cpu_seconds: float | None
+    max_rss_mb: float | None
+    error: ErrorDetail | None
+    service_version: int | None
+
+
+class StatusEntry(BaseModel):
+    """One entry of a status log."""
+
+    model_config = ConfigDict(extra="allow")
+
+    status: Status
+    reason: Reason
+    message: str
+    timestamp: datetime
+    attempt: int
+
+
+class Detail(Summary):
+    """All that is known of an execution."""
+
+    service_version: int | None
+    pid: int | None
+    pool: str | None
+    eta: datetime | None
+    expires: datetime | None
+    execution_timeout: int | None
+    max_attempts: int | None
+    progress_message: str | None
+    properties: dict[str, Any]
+    inputs: dict[str, Any] = Field(description="As they may be shown: what looks secret is redacted.")
+    output: Any
+    output_missing: str | None = Field(default=None, description="Why the output cannot be had from here.")
+    error: ErrorDetail | None
+    stop_request: dict[str, Any] | None
+    status_log: list[StatusEntry]
+    attempts: list[Attempt]
+    metrics: dict[str, list[dict[str, Any]]]
+
+    @classmethod
+    def of(cls, execution: Execution) -> Detail:
+        """Take it from an execution; its output and metrics are read for that."""
+        return cls.model_validate(full(execution) | {"url": execution.url})
+
+
+class Count(BaseModel):
+    """How many match in all."""
+
+    value: int
+    kind: str = "exact"
+
+
+class ExecutionPage(BaseModel):
+    """Some executions of a list.
+
+    A page of a query that finds little in much may hold fewer than asked for, even none, and still have a
+    `next_cursor`. The list is over when that is null.
+    """
+
+    items: list[Summary]
+    next_cursor: str | None
+    count: Count | None = None
+
+
+def jsonable(value: Any) -> Any:
+    """Turn what the client gives into what JSON knows."""
+    return plain(value)

@@ -1,0 +1,67 @@
+"""The audit log: every request that changes something, or would have, with who sent it and how it went.
+
+It is written around the routes, so that none can be forgotten; a route adds what it knows with `describe`.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from executions.access import Who
+from executions.client import Client
+from executions.errors import ExecutionsError
+from executions.server.security.envelope import SAFE
+from executions.telemetry import log
+
+logger = logging.getLogger(__name__)
+
+
+def describe(request: Request, detail: str) -> None:
+    """Add to the entry of this request what its address does not tell."""
+    request.state.audit_detail = detail
+
+
+class Audited:
+    """The layer that writes the entries, before the answer goes out."""
+
+    def __init__(self, app: ASGIApp, client: Client) -> None:
+        self._app = app
+        self._client = client
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] in SAFE:
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope)
+
+        async def send_recorded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                await run_in_threadpool(self._record, request, message["status"])
+            await send(message)
+
+        await self._app(scope, receive, send_recorded)
+
+    def _record(self, request: Request, status: int) -> None:
+        who: Who | None = getattr(request.state, "who", None)
+        detail = getattr(request.state, "audit_detail", "")
+        if who is None and not detail:
+            return  # what strangers try would push out what was done
+        route, parameters = request.scope.get("route"), request.scope.get("path_params", {})
+        try:
+            self._client.audit.record(
+                who.name if who else "nobody",
+                getattr(route, "name", "") or f"{request.method} {request.url.path}",
+                " ".join(str(value) for value in parameters.values()),
+                "done" if status < 400 else f"refused: {status}",
+                role=who.role if who else "",
+                detail=detail,
+                source=request.client.host if request.client else "",
+                request_id=request.state.request_id,
+            )
+        except ExecutionsError as error:
+            # What was done is done; that it is not on record is for the operator to know.
+            log(logger, "audit.unwritten", request=request.state.request_id, error=error)
