@@ -11,6 +11,7 @@ from executions.client.functions import FunctionsView
 from executions.client.health import Check, examine
 from executions.client.invariants import Report, check
 from executions.client.people import PeopleView
+from executions.client.queues import QueuesView
 from executions.client.services import ServicesView
 from executions.client.submit import Submitter
 from executions.client.verbs import ClientVerbs
@@ -56,6 +57,11 @@ class Client:
         return WorkersView(self._parts)
 
     @lazy
+    def queues(self) -> QueuesView:
+        """The queues: what waits where, and who serves it."""
+        return QueuesView(self._parts, lambda: self._queries)
+
+    @lazy
     def services(self) -> ServicesView:
         """The services: deploy, get, list."""
         return ServicesView(self._parts, self._submitter)
@@ -89,6 +95,14 @@ class Client:
         wait = options.pop("wait", False)
         execution = self._submitter.submit(function, args, options)
         return execution.wait() if wait else execution
+
+    def submit_once(self, key: str, function: Any, /, *args: Any, **options: Any) -> Execution:
+        """Submit, but at most once for a key: who does not know whether a submit arrived can send it again.
+
+        The second call gives the execution of the first. Raises `Conflict` where the key was used before for
+        another function or other inputs. A key is of the one who acts: others' keys are others.
+        """
+        return self._submitter.submit_once(key, function, args, options)
 
     def map(self, function: Any, inputs: Iterable[Any], /, **options: Any) -> list[Execution]:
         """Ask for many runs, in large batches.

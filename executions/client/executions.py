@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from executions.client.verbs import ClientVerbs
 from executions.errors import Conflict, NotFound
 from executions.execution import Execution
+from executions.logs import LogPage
 from executions.page import Facet, Page
 from executions.parts import Parts
 from executions.registry.events import EventFeed, feed
@@ -62,6 +63,12 @@ class Executions:
         """Count those that match."""
         return self._queries.count(query)
 
+    def log_page(
+        self, execution_id: str, attempt: int, *, after_line: int = 0, limit: int = 1000, level: str | None = None
+    ) -> LogPage:
+        """Read some lines of one attempt: those after a line's number, none below the level."""
+        return self._parts.logs.read(execution_id, attempt, after_line=after_line, limit=limit, level=level)
+
     def facets(
         self, query: str | None = None, by: Sequence[str] = ("status", "function", "pipeline")
     ) -> dict[str, Facet]:
@@ -86,11 +93,13 @@ class Executions:
         force: bool = False,
         grace: float | None = None,
         dry_run: bool = False,
+        limit: int | None = None,
     ) -> BulkReport:
-        """Stop all that match and have not ended; with `dry_run`, only count them."""
+        """Stop all that match and have not ended, or the first `limit` of them; with `dry_run`, only count them."""
         return self._each(
             query,
             dry_run,
+            limit,
             wanted=lambda execution: not execution.is_done,
             act=lambda execution: self._verbs.terminate(execution.id, cause=cause, force=force, grace=grace),
         )
@@ -125,17 +134,21 @@ class Executions:
     def _below(self, root_id: str, seen: set[str]) -> Sequence[Execution]:
         return [one for one in self._queries.iterate(f'root:"{root_id}"') if one.id != root_id and one.id not in seen]
 
-    def rerun(self, query: str, *, dry_run: bool = False) -> BulkReport:
-        """Run all that match and have ended once more; with `dry_run`, only count them."""
+    def rerun(self, query: str, *, dry_run: bool = False, limit: int | None = None) -> BulkReport:
+        """Run all that match and have ended once more, or the first `limit`; with `dry_run`, only count them."""
         return self._each(
             query,
             dry_run,
+            limit,
             wanted=lambda execution: execution.is_done,
             act=lambda execution: self._verbs.rerun_one(execution, sync=False),
         )
 
-    def _each(self, query: str, dry_run: bool, *, wanted: Any, act: Any) -> BulkReport:
-        return self._on_each(list(self._queries.iterate(query)), dry_run, wanted=wanted, act=act)
+    def _each(self, query: str, dry_run: bool, limit: int | None, *, wanted: Any, act: Any) -> BulkReport:
+        # Without a limit all are read first: what is acted on leaves the list that is being gone through.
+        found = self._queries.iterate(query)
+        chosen = list(found) if limit is None else _up_to(limit, found, wanted)
+        return self._on_each(chosen, dry_run, wanted=wanted, act=act)
 
     def _on_each(self, executions: Sequence[Execution], dry_run: bool, *, wanted: Any, act: Any) -> BulkReport:
         matched = done = 0
@@ -150,3 +163,14 @@ class Executions:
                     continue  # it moved on meanwhile
             done += 1
         return BulkReport(matched, done, matched - done, dry_run)
+
+
+def _up_to(limit: int, found: Iterable[Execution], wanted: Callable[[Execution], bool]) -> list[Execution]:
+    """Give executions until so many of them are wanted."""
+    chosen: list[Execution] = []
+    for execution in found:
+        chosen.append(execution)
+        limit -= wanted(execution)
+        if limit <= 0:
+            break
+    return chosen

@@ -11,7 +11,7 @@ from typing import Any
 from executions import codec, context
 from executions.clock import SYSTEM_CLOCK, to_us
 from executions.dispatch import DEFAULT_QUEUE, Envelope
-from executions.errors import InvalidInput
+from executions.errors import Conflict, InvalidInput
 from executions.execution import Execution
 from executions.function import Function, describe
 from executions.ids import named_id, new_id
@@ -41,7 +41,9 @@ class Submitter:
         self._parts = parts
         self._queries = queries
 
-    def submit(self, function: Any, args: Sequence[Any], options: dict[str, Any]) -> Execution:
+    def submit(
+        self, function: Any, args: Sequence[Any], options: dict[str, Any], at_most_once: bool = False
+    ) -> Execution:
         """Record one execution and send its message."""
         given = {key: value for key, value in options.items() if key in OPTIONS}
         kwargs = {key: value for key, value in options.items() if key not in OPTIONS}
@@ -51,14 +53,25 @@ class Submitter:
             known.check(args, kwargs, given.get("service"))
         if not isinstance(function, str):
             given["queue"] = given.get("queue") or getattr(function, "queue", None)
-        return self._accept(function_name(function), known, args, kwargs, given)
+        return self._accept(function_name(function), known, args, kwargs, given, at_most_once)
+
+    def submit_once(self, key: str, function: Any, args: Sequence[Any], options: dict[str, Any]) -> Execution:
+        """Record one execution for a key, or give the one that was."""
+        once = {**options, "id": named_id(key, f"once\x00{self._parts.settings.principal}")}
+        return self.submit(function, args, once, at_most_once=True)
 
     def resubmit(self, function: str, args: Sequence[Any], kwargs: dict[str, Any], given: dict[str, Any]) -> Execution:
         """Record one execution whose arguments and options are apart already, and leave the check to its worker."""
         return self._accept(function, self._known(function), args, kwargs, given)
 
     def _accept(
-        self, name: str, known: Function | None, args: Sequence[Any], kwargs: dict[str, Any], given: dict[str, Any]
+        self,
+        name: str,
+        known: Function | None,
+        args: Sequence[Any],
+        kwargs: dict[str, Any],
+        given: dict[str, Any],
+        at_most_once: bool = False,
     ) -> Execution:
         context.check_before_sending()
         parts = self._parts
@@ -69,7 +82,7 @@ class Submitter:
             outcome = parts.transitions.submit(submission)
             if is_to_be_sent(outcome, given):
                 parts.dispatcher.publish(envelope)
-        return self._picture(submission, outcome)
+        return self._picture(submission, outcome, at_most_once)
 
     def map(self, function: Any, inputs: Iterable[Any], options: dict[str, Any]) -> list[Execution]:
         """Record and send many, a batch at a time."""
@@ -99,12 +112,15 @@ class Submitter:
         parts.dispatcher.publish_many([envelope for envelope, outcome in pairs if is_to_be_sent(outcome, given)])
         return outcomes
 
-    def _picture(self, submission: Submission, outcome: Accepted | Found) -> Execution:
+    def _picture(self, submission: Submission, outcome: Accepted | Found, at_most_once: bool = False) -> Execution:
         """Give the new execution; where there is one of this name already, that one."""
         if isinstance(outcome, Accepted):
             return self._queries().accepted(submission, outcome)
         known = self._queries().get(submission.id)
-        if known._raw.get("in") != submission.inputs:
+        differs = known._raw.get("in") != submission.inputs
+        if at_most_once and (differs or known.function != submission.function):
+            raise Conflict(f"this key was used before with other inputs, for execution {known.id} of {known.function}")
+        if differs:
             warnings.warn(
                 f"execution {known.id} ({submission.name or 'its id'} was submitted before) keeps its first inputs; "
                 "the new ones differ and are not used",

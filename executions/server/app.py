@@ -6,7 +6,7 @@ from fastapi import FastAPI
 
 from executions.client import Client
 from executions.server import api, pages, plain, problems
-from executions.server.api.schema import describe_api
+from executions.server.api.schema import describe_api, operation_id
 from executions.server.audit import Audited
 from executions.server.security.asking import Access
 from executions.server.security.envelope import Envelope
@@ -27,12 +27,13 @@ def make_app(client: Client, *, prefix: str = "", access: Access | None = None) 
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        generate_unique_id_function=operation_id,
     )
     app.state.client = client
     app.state.access = access or Access()
     problems.install(app)
-    for part in (api, plain, pages):
-        app.include_router(part.router)
+    for router in (*api.ROUTERS, plain.router, pages.router):
+        app.include_router(router)
     describe_api(app)
     # The last one that is added is the outermost.
     app.add_middleware(Audited, client=client)

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from executions.server.api import (
+    acting,
+    audit,
+    bulk,
+    executions,
+    exports,
+    fleet,
+    health,
+    logs,
+    people,
+    prometheus,
+    reference,
+    services,
+)
 
-from executions.server.api import executions, health
-from executions.server.api.schema import PROBLEMS
+#: In the order in which addresses are compared: what is named comes before what takes any id.
+PARTS = (
+    health, prometheus, reference, bulk, exports, executions, logs, acting, services, fleet, people, audit,
+)  # fmt: skip
 
-router = APIRouter()
-_v1 = APIRouter(prefix="/api/v1", responses=PROBLEMS)
-for _part in (executions,):
-    _v1.include_router(_part.router)
-router.include_router(_v1)
-router.include_router(health.router)
+ROUTERS = tuple(part.router for part in PARTS)

@@ -1,16 +1,46 @@
-"""Executions: list them, look at one, wait for it."""
+"""Executions: list and count them, look at one, wait for it, see what belongs to it."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import hashlib
+from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Header, Path, Query, Request, Response
+from pydantic import BaseModel
 
-from executions.server.api.models import Count, Detail, ExecutionPage, Limit, Summary
+from executions.server.api.models import (
+    Attempt,
+    Count,
+    Detail,
+    ExecutionPage,
+    Facets,
+    Limit,
+    StatusEntry,
+    Summary,
+    attempts_of,
+    entries_of,
+)
+from executions.server.api.schema import PROBLEMS
+from executions.server.api.waiting import LONGEST_WAIT_S, Until, waited
 from executions.server.security.require import Viewing
 
-router = APIRouter(prefix="/executions", tags=["executions"])
+router = APIRouter(prefix="/api/v1/executions", tags=["executions"], responses=PROBLEMS)
+
+Q = Annotated[str, Query(max_length=4000, description="A query in the search language, as in `status:failed`.")]
+Sort = Annotated[str, Query(max_length=50, description="created, started, finished or duration; with - downwards.")]
+Id = Annotated[str, Path(max_length=300, description="The execution's id.")]
+Cursor = Annotated[str | None, Query(max_length=400_000, description="`next_cursor` of the page before.")]
+
+#: Executions that one started, which are given at once.
+MOST_CHILDREN = 500
+
+
+class Children(BaseModel):
+    """The executions that one started, oldest first."""
+
+    items: list[Summary]
+    more: bool
 
 
 @router.get("")
@@ -18,18 +48,16 @@ def list_executions(
     request: Request,
     response: Response,
     client: Viewing,
-    q: Annotated[str, Query(max_length=4000, description="In the search language, as in `status:failed`.")] = "",
-    sort: Annotated[str, Query(max_length=50)] = "-created",
+    q: Q = "",
+    sort: Sort = "-created",
     limit: Limit = 50,
-    cursor: Annotated[str | None, Query(max_length=400_000)] = None,
-    count: Literal["none", "exact"] = "none",
+    cursor: Cursor = None,
+    count: Annotated[Literal["none", "exact"], Query(description="Whether to count all that match as well.")] = "none",
 ) -> ExecutionPage:
-    """List executions, the newest first unless sorted otherwise. Needs `view`."""
+    """List executions, the newest first unless sorted otherwise; the header Link leads on. Needs `view`."""
     page = client.executions.list(q or None, sort=sort, limit=limit, cursor=cursor)
     if page.next_cursor:
-        again = urlencode([*((k, v) for k, v in request.query_params.multi_items() if k != "cursor"),
-                           ("cursor", page.next_cursor)])  # fmt: skip
-        response.headers["Link"] = f'<{request.scope.get("root_path", "")}/api/v1/executions?{again}>; rel="next"'
+        response.headers["Link"] = f'<{_with(request, cursor=page.next_cursor)}>; rel="next"'
     return ExecutionPage(
         items=[Summary.of(one) for one in page],
         next_cursor=page.next_cursor,
@@ -37,7 +65,58 @@ def list_executions(
     )
 
 
-@router.get("/{execution_id}")
-def get_execution(client: Viewing, execution_id: str) -> Detail:
-    """Give all that is known of one execution. Needs `view`."""
-    return Detail.of(client.executions.get(execution_id))
+@router.get("/facets")
+def count_executions_by(
+    client: Viewing,
+    q: Q = "",
+    by: Annotated[str, Query(max_length=200, description="Fields, with commas between.")] = "status,function,pipeline",
+) -> Facets:
+    """Count the executions that match by the values of some fields, the most frequent first. Needs `view`."""
+    found = client.executions.facets(q or None, by=[field.strip() for field in by.split(",")])
+    return Facets.of(found)
+
+
+@router.get(
+    "/{execution_id}", response_model=Detail, responses={304: {"description": "It is as `If-None-Match` knows it."}}
+)
+async def get_execution(
+    client: Viewing,
+    response: Response,
+    execution_id: Id,
+    wait: Annotated[float, Query(ge=0, le=LONGEST_WAIT_S, description="Seconds to wait for what `until` says.")] = 0,
+    until: Annotated[Until, Query(description="What to wait for; `change` is the next entry of its log.")] = "done",
+    if_none_match: Annotated[str | None, Header()] = None,
+) -> Any:
+    """Give all that is known of one execution, at once or after a wait. Needs `view`."""
+    detail = await waited(client, execution_id, wait, until, Detail.of)
+    etag = f'"{hashlib.sha256(detail.model_dump_json().encode()).hexdigest()[:32]}"'
+    if if_none_match and etag in if_none_match:
+        return Response(status_code=304, headers={"ETag": etag})
+    response.headers["ETag"] = etag
+    return detail
+
+
+@router.get("/{execution_id}/attempts")
+def list_attempts(client: Viewing, execution_id: Id) -> list[Attempt]:
+    """Give every attempt that has started, the first one first. Needs `view`."""
+    return attempts_of(client.executions.get(execution_id))
+
+
+@router.get("/{execution_id}/status-log")
+def list_status_log(client: Viewing, execution_id: Id) -> list[StatusEntry]:
+    """Give every status that it has had, oldest first. Needs `view`."""
+    return entries_of(client.executions.get(execution_id))
+
+
+@router.get("/{execution_id}/children")
+def list_children(client: Viewing, execution_id: Id) -> Children:
+    """Give the executions that it started, the oldest 500. Needs `view`."""
+    execution = client.executions.get(execution_id)
+    page = client.executions.list(f'parent:"{execution.id}"', sort="created", limit=MOST_CHILDREN)
+    return Children(items=[Summary.of(one) for one in page], more=page.next_cursor is not None)
+
+
+def _with(request: Request, **changed: str) -> str:
+    """Give the address of this request with some parameters changed."""
+    kept = [(name, value) for name, value in request.query_params.multi_items() if name not in changed]
+    return f"{request.url.path}?{urlencode([*kept, *changed.items()])}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -9,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from executions.cli.documents import SUMMARY, full, plain
 from executions.execution import Execution
+from executions.page import Facet
 from executions.states import Reason, Status
 
 #: A number of items that a list gives at once.
@@ -139,6 +142,34 @@ class ExecutionPage(BaseModel):
     count: Count | None = None
 
 
-def jsonable(value: Any) -> Any:
-    """Turn what the client gives into what JSON knows."""
-    return plain(value)
+class FacetValues(BaseModel):
+    """How many executions have each value of a field, the most frequent first."""
+
+    values: dict[str, int]
+    complete: bool = Field(description="Whether these are all values; a field with very many shows its most frequent.")
+
+
+class Facets(BaseModel):
+    """Counts by field."""
+
+    facets: dict[str, FacetValues]
+
+    @classmethod
+    def of(cls, found: Mapping[str, Facet]) -> Facets:
+        """Take them from what the client counts."""
+        return cls(facets={name: FacetValues(values=facet, complete=facet.complete) for name, facet in found.items()})
+
+
+def attempts_of(execution: Execution) -> list[Attempt]:
+    """Give the attempts of an execution."""
+    return [Attempt.model_validate({**plain(one), "duration": one.duration}) for one in execution.attempts_log]
+
+
+def entries_of(execution: Execution) -> list[StatusEntry]:
+    """Give the status log of an execution."""
+    return [StatusEntry.model_validate(plain(one)) for one in execution.status_log]
+
+
+def to_json(value: Any) -> str:
+    """Write one line of JSON."""
+    return json.dumps(plain(value), ensure_ascii=False)

@@ -56,6 +56,10 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {status: told(status) for status in 
 CONFLICT: dict[int | str, dict[str, Any]] = {409: told(409)}
 
 
+#: What an operation may answer that takes a body.
+TOO_LARGE: dict[int | str, dict[str, Any]] = {413: told(413)}
+
+
 def operation_id(route: APIRoute) -> str:
     """Give the id of an operation: the name of its function, which is also what the audit log says."""
     return route.name

@@ -1,0 +1,49 @@
+"""The audit log, for administrators."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel
+
+from executions.server.api.models import Limit
+from executions.server.api.schema import PROBLEMS
+from executions.server.security.require import Administering
+
+router = APIRouter(prefix="/api/v1", tags=["audit"], responses=PROBLEMS)
+
+
+class Entry(BaseModel):
+    """Who did what to what, when, and how that went."""
+
+    cursor: str
+    timestamp: datetime
+    who: str
+    role: str
+    action: str
+    target: str
+    result: str
+    detail: str
+    source: str
+    request_id: str
+
+
+class Entries(BaseModel):
+    """Entries, the newest first."""
+
+    items: list[Entry]
+    next_cursor: str | None
+
+
+@router.get("/audit")
+def list_audit(
+    client: Administering,
+    limit: Limit = 50,
+    cursor: Annotated[str | None, Query(max_length=50, description="`next_cursor` of the page before.")] = None,
+) -> Entries:
+    """List what was done, and what was refused, the newest first. Needs `admin`."""
+    found = client.audit.list(limit, cursor)
+    more = len(found) == limit
+    return Entries(items=[Entry(**vars(one)) for one in found], next_cursor=found[-1].cursor if more else None)
