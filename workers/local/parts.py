@@ -20,6 +20,7 @@ from workers.local.server import HOST, free_port, is_free
 DEFAULT_APP = "workers.app"
 
 USUAL_FLOWER_PORT = 5555
+USUAL_PAGE_PORT = 5560
 FLOWER_USER = "executions"
 
 #: Seconds that the question may take, Celery's own start included.
@@ -42,6 +43,7 @@ class Wish:
     concurrency: int = 2
     pool: str = "prefork"
     flower: bool = True
+    page: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,19 +147,29 @@ def flower_spec(wish: Wish, env: Mapping[str, str], before: Part | None) -> Spec
     It gets a password, though only this machine can reach it: Flower without one has its buttons switched
     off, and if they are switched on all the same, any page in the user's browser may press them.
     """
-    if before and before.process.is_alive and before.spec.port:
-        port = before.spec.port
-    else:
-        port = USUAL_FLOWER_PORT if is_free(USUAL_FLOWER_PORT) else free_port()
+    port = _port(before, USUAL_FLOWER_PORT)
     command = (*_celery(wish), "flower", f"--address={HOST}", f"--port={port}")
     before_env = before.spec.env if before else {}
     login = before_env.get("FLOWER_BASIC_AUTH") or f"{FLOWER_USER}:{secrets.token_urlsafe(9)}"
     return Spec(name="flower", command=command, env={**env, "FLOWER_BASIC_AUTH": login}, port=port)
 
 
-def has_flower() -> bool:
-    """Tell whether Flower is installed; it is an extra."""
-    return importlib.util.find_spec("flower") is not None
+def page_spec(wish: Wish, env: Mapping[str, str], before: Part | None) -> Spec:
+    """Say how the page and the API are started: on their last port while they run, else the usual or a free one."""
+    port = _port(before, USUAL_PAGE_PORT)
+    command = (*_celery(wish), "executions", "serve", "--host", HOST, "--port", str(port))
+    return Spec(name="page", command=command, env=env, port=port)
+
+
+def _port(before: Part | None, usual: int) -> int:
+    if before and before.process.is_alive and before.spec.port:
+        return before.spec.port
+    return usual if is_free(usual) else free_port()
+
+
+def is_installed(module: str) -> bool:
+    """Tell whether a module of an extra is there."""
+    return importlib.util.find_spec(module) is not None
 
 
 def _celery(wish: Wish) -> tuple[str, ...]:

@@ -45,6 +45,12 @@ class Report:
         found = (part.spec for part in self.parts if part.spec.name == "flower")
         return next((f"http://{spec.env['FLOWER_BASIC_AUTH']}@{HOST}:{spec.port}" for spec in found), None)
 
+    @property
+    def page_url(self) -> str | None:
+        """The address of the page and the API, if they are served."""
+        found = (part.spec for part in self.parts if part.spec.name == "page")
+        return next((f"http://{HOST}:{spec.port}" for spec in found), None)
+
 
 class Stack:
     """The processes that belong to one folder."""
@@ -111,10 +117,14 @@ class Stack:
 
     def _specs(self, wish: Wish, env: dict[str, str], recorded: dict[str, Part]) -> list[Spec]:
         specs = [parts.worker_spec(wish, number, env) for number in range(1, wish.workers + 1)]
-        if wish.flower and not parts.has_flower():
+        if wish.flower and not parts.is_installed("flower"):
             self._say("Flower is not installed: pip install 'executions[flower]'")
         elif wish.flower:
             specs.append(parts.flower_spec(wish, env, recorded.get("flower")))
+        if wish.page and not (parts.is_installed("fastapi") and parts.is_installed("uvicorn")):
+            self._say("the page is not installed: pip install 'executions[server]'")
+        elif wish.page:
+            specs.append(parts.page_spec(wish, env, recorded.get("page")))
         return specs
 
     def _retire(self, recorded: dict[str, Part], keep: dict[str, Spec]) -> None:

@@ -27,6 +27,9 @@ _HEADERS = {
     "permissions-policy": "camera=(), geolocation=(), microphone=()",
 }
 
+#: Bytes of a body that are taken. Larger values are submitted from Python, which puts them into the payload store.
+MOST_BYTES = 16 * 1024 * 1024
+
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 #: Methods that change nothing.
@@ -61,7 +64,15 @@ class Envelope:
             refused = response_of(request, Problem("cross-site", "a page of another site sent this"))
             await refused(scope, receive, send_bound)
             return
-        began = False
+        began, left = False, MOST_BYTES
+
+        async def receive_bounded() -> Message:
+            nonlocal left
+            message = await receive()
+            left -= len(message.get("body", b""))
+            if left < 0:
+                raise Problem("too-large", f"a body has at most {MOST_BYTES} bytes")
+            return message
 
         async def send_noted(message: Message) -> None:
             nonlocal began
@@ -69,7 +80,7 @@ class Envelope:
             await send_bound(message)
 
         try:
-            await self._app(scope, receive, send_noted)
+            await self._app(scope, receive_bounded, send_noted)
         except Exception as error:
             if began:
                 raise  # the answer is cut off, which is all that can be told by now
