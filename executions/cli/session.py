@@ -53,9 +53,13 @@ class Session:
     @lazy
     def client(self) -> Client:
         """The client; nothing is connected to before it is used."""
+        return self.make_client()
+
+    def make_client(self, **settings: Any) -> Client:
+        """Make a client with further settings."""
         if self.app is not None:
-            return client_of(self.app, self.url, namespace=self.namespace)
-        return connect(self.url, namespace=self.namespace)
+            return client_of(self.app, self.url, namespace=self.namespace, **settings)
+        return connect(self.url, namespace=self.namespace, **settings)
 
     @lazy
     def out(self) -> Output:

@@ -30,12 +30,12 @@ def make_app(client: Client, *, prefix: str = "", access: Access | None = None) 
         generate_unique_id_function=operation_id,
     )
     app.state.client = client
-    app.state.access = access or Access()
+    app.state.access = access = access or Access()
     problems.install(app)
     for router in (*api.ROUTERS, plain.router, pages.router):
         app.include_router(router)
     describe_api(app)
     # The last one that is added is the outermost.
-    app.add_middleware(Audited, client=client)
+    app.add_middleware(Audited, client=client, access=access)
     app.add_middleware(Envelope)
     return app

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from executions.access import Who
 from executions.client import Client
 from executions.errors import ExecutionsError
+from executions.server.security.asking import Access, source_of
 from executions.server.security.envelope import SAFE
 from executions.telemetry import log
 
@@ -28,9 +29,10 @@ def describe(request: Request, detail: str) -> None:
 class Audited:
     """The layer that writes the entries, before the answer goes out."""
 
-    def __init__(self, app: ASGIApp, client: Client) -> None:
+    def __init__(self, app: ASGIApp, client: Client, access: Access) -> None:
         self._app = app
         self._client = client
+        self._access = access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] in SAFE:
@@ -59,7 +61,7 @@ class Audited:
                 "done" if status < 400 else f"refused: {status}",
                 role=who.role if who else "",
                 detail=detail,
-                source=request.client.host if request.client else "",
+                source=source_of(request, self._access),
                 request_id=request.state.request_id,
             )
         except ExecutionsError as error:

@@ -10,6 +10,8 @@ import click
 from executions.cli.commands import Command
 from executions.cli.problems import Misuse, Problem
 from executions.cli.session import Session, pass_session
+from executions.client import Client
+from executions.settings import Settings
 
 try:
     import uvicorn
@@ -24,6 +26,13 @@ except ImportError as error:  # the extra is not installed; every other command 
 
 #: Where the page is looked for first; where that port is taken, on a free one.
 USUAL_PORT = 5560
+
+#: Bytes of a request's address and headers: a long query and a long cursor fit.
+LONGEST_HEAD = 256 * 1024
+
+#: Seconds that the registry may be away before a request is told so, unless EXECUTIONS_PATIENCE_S says otherwise:
+#: somebody sits in front of the page.
+PATIENCE_S = 2.0
 
 #: Seconds that requests have to end when the server is stopped.
 STOP_S = 5
@@ -58,7 +67,8 @@ def serve(
         raise Misuse(f"a prefix begins with a slash: /{prefix}")
     if proxy_role and not user_header:
         raise Misuse("--proxy-role goes with --user-header")
-    if not (is_loopback(host) or user_header or session.client.people.is_anybody()):
+    client = patient_client(session)
+    if not (is_loopback(host) or user_header or client.people.is_anybody()):
         raise Problem(
             f"nobody could sign in, so {host} is not listened on; make a user first with `{session.program} user add`, "
             "or name the header of a proxy with --user-header"
@@ -69,13 +79,19 @@ def serve(
         proxy_role=Role(proxy_role) if proxy_role else None,
     )
     listener = listen(host, port)
-    app = make_app(session.client, prefix=prefix, access=access)
+    app = make_app(client, prefix=prefix, access=access)
     config = uvicorn.Config(
         app, log_level="warning", access_log=False, server_header=False, proxy_headers=False,
-        timeout_graceful_shutdown=STOP_S, lifespan="off",
+        timeout_graceful_shutdown=STOP_S, lifespan="off", h11_max_incomplete_event_size=LONGEST_HEAD,
     )  # fmt: skip
     session.write(f"serving on {address_of(listener)}{prefix}")
     uvicorn.Server(config).run(sockets=[listener])
+
+
+def patient_client(session: Session) -> Client:
+    """Give the session's client, with less patience than a program has."""
+    is_set = session.client.settings.patience_s != Settings.patience_s
+    return session.client if is_set else session.make_client(patience_s=PATIENCE_S)
 
 
 def listen(host: str, port: int | None) -> socket.socket:

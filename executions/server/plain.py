@@ -10,11 +10,12 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from executions.client.people import LOGIN_WINDOW_S, SESSION_S
 from executions.errors import Conflict
+from executions.server.addresses import base_of
 from executions.server.audit import describe
 from executions.server.html import document
 from executions.server.problems import Problem, page_of
-from executions.server.security.asking import COOKIE
-from executions.server.security.require import client_of
+from executions.server.security.asking import COOKIE, source_of
+from executions.server.security.require import access_of, client_of
 
 router = APIRouter(include_in_schema=False)
 
@@ -39,7 +40,7 @@ def login(
     password: Annotated[str, Form(max_length=2000)],
     next: Annotated[str, Form(max_length=2000)] = "",
 ) -> Response:
-    source = request.client.host if request.client else ""
+    source = source_of(request, access_of(request))
     try:
         secret = client_of(request).people.login(name, password, source)
     except Conflict as error:
@@ -49,7 +50,7 @@ def login(
         return HTMLResponse(_form(request, next, "The name or the password is wrong."), 401)
     response = RedirectResponse(_inside(request, next), 303)
     response.set_cookie(
-        COOKIE, secret, max_age=SESSION_S, path=_base(request) or "/", httponly=True, samesite="lax",
+        COOKIE, secret, max_age=SESSION_S, path=base_of(request) or "/", httponly=True, samesite="lax",
         secure=request.url.scheme == "https" or request.headers.get("x-forwarded-proto") == "https",
     )  # fmt: skip
     return response
@@ -59,18 +60,14 @@ def login(
 def logout(request: Request) -> Response:
     if secret := request.cookies.get(COOKIE):
         client_of(request).people.logout(secret)
-    response = RedirectResponse(f"{_base(request)}/login", 303)
-    response.delete_cookie(COOKIE, path=_base(request) or "/")
+    response = RedirectResponse(f"{base_of(request)}/login", 303)
+    response.delete_cookie(COOKIE, path=base_of(request) or "/")
     return response
-
-
-def _base(request: Request) -> str:
-    return str(request.scope.get("root_path", ""))
 
 
 def _inside(request: Request, next: str) -> str:
     """Give where to go on, which is never another site."""
-    base = _base(request)
+    base = base_of(request)
     is_ours = next.startswith(f"{base}/") and not next.startswith(("//", "/\\")) and next.isprintable()
     return next if is_ours else f"{base}/"
 
@@ -79,7 +76,7 @@ def _form(request: Request, next: str, wrong: str) -> str:
     told = f'<p role="alert">{escape(wrong)}</p>' if wrong else ""
     return document(
         "Sign in",
-        f'<h1>Sign in</h1>{told}<form method="post" action="{escape(_base(request))}/login">'
+        f'<h1>Sign in</h1>{told}<form method="post" action="{escape(base_of(request))}/login">'
         f'<input type="hidden" name="next" value="{escape(next)}">'
         '<p><label>Name <input name="name" autocomplete="username" required autofocus></label></p>'
         '<p><label>Password <input name="password" type="password" autocomplete="current-password" required>'

@@ -18,6 +18,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Resp
 from starlette.exceptions import HTTPException
 
 from executions import errors
+from executions.server.addresses import address, path_of
 from executions.server.html import document
 from executions.telemetry import log
 
@@ -151,11 +152,11 @@ def _of_http(error: HTTPException) -> Problem:
 
 def response_of(request: Request, problem: Problem) -> Response:
     """Tell a problem: to a program as JSON, to a person as a page, and to nobody by way of the sign-in."""
-    kind, base = problem.kind, request.scope.get("root_path", "")
+    kind = problem.kind
     if _wants_page(request):
         if problem.slug == "unauthenticated" and request.method == "GET":
-            here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-            return RedirectResponse(f"{base}/login?next={quote(here, safe='')}", 303)
+            here = address(request, path_of(request)) + (f"?{request.url.query}" if request.url.query else "")
+            return RedirectResponse(address(request, f"/login?next={quote(here, safe='')}"), 303)
         return HTMLResponse(
             document(kind.title, f"<h1>{escape(kind.title)}</h1><p>{escape(problem.detail)}</p>{_about(kind)}"),
             kind.status,
@@ -163,7 +164,7 @@ def response_of(request: Request, problem: Problem) -> Response:
         )
     return JSONResponse(
         {
-            "type": f"{base}/problems/{problem.slug}",
+            "type": address(request, f"/problems/{problem.slug}"),
             "title": kind.title,
             "status": kind.status,
             "detail": problem.detail,
@@ -177,8 +178,7 @@ def response_of(request: Request, problem: Problem) -> Response:
 
 
 def _wants_page(request: Request) -> bool:
-    path = request.url.path.removeprefix(request.scope.get("root_path", ""))
-    return "text/html" in request.headers.get("accept", "") and not path.startswith("/api/")
+    return "text/html" in request.headers.get("accept", "") and not path_of(request).startswith("/api/")
 
 
 def _about(kind: Kind) -> str:

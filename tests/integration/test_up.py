@@ -11,6 +11,7 @@ import re
 import signal
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -279,7 +280,7 @@ def test_a_given_server_takes_the_place_of_the_embedded_one(
 
 def test_flower_answers_on_the_address_that_is_shown(project: Project) -> None:
     # Given a stack with Flower, I expect the address to hold a login
-    said = project.up("--workers", "0", "--flower")
+    said = project.up("--workers", "0", "--flower", "--no-page")
     shown = re.search(r"http://(\S+)@127\.0\.0\.1:(\d+)", said)
     assert shown
     login, port = shown[1], int(shown[2])
@@ -287,8 +288,21 @@ def test_flower_answers_on_the_address_that_is_shown(project: Project) -> None:
     assert status_of(port, "/api/workers", login) == 200
     assert status_of(port, "/api/workers", "executions:guess") == 401
     # ... and that is the same when up is called again
-    assert shown[0] in project.up("--workers", "0", "--flower")
+    assert shown[0] in project.up("--workers", "0", "--flower", "--no-page")
     assert "stopped: flower, server" in project.down()
+
+
+def test_the_page_answers_on_the_address_that_is_shown(project: Project) -> None:
+    # Given a stack with the page, I expect it and the API to answer without a login
+    code, said = project.run("up", "--workers", "0", "--no-flower")
+    assert code == 0, said
+    shown = re.search(r"page +http://127\.0\.0\.1:(\d+)", said)
+    assert shown
+    with urllib.request.urlopen(f"http://127.0.0.1:{shown[1]}/api/v1/me") as answer:
+        assert json.load(answer)["role"] == "admin"
+    # ... on the same port when up is called again
+    assert shown[0] in project.run("up", "--workers", "0", "--no-flower")[1]
+    assert "stopped: page, server" in project.down()
 
 
 def test_the_samples_show_every_kind_of_ending(project: Project) -> None:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from executions.errors import Conflict
 from executions.execution import Execution
+from executions.server.addresses import address
 from executions.server.api.executions import Id
 from executions.server.api.models import Summary
 from executions.server.api.schema import CONFLICT, PROBLEMS, TOO_LARGE
@@ -139,6 +140,5 @@ def change_execution(request: Request, client: Operating, execution_id: Id, body
 
 
 def _accepted(request: Request, response: Response, execution: Execution) -> Summary:
-    base = request.scope.get("root_path", "")
-    response.headers["Location"] = f"{base}/api/v1/executions/{execution.id}"
+    response.headers["Location"] = address(request, f"/api/v1/executions/{execution.id}")
     return Summary.of(execution)

@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 from pydantic import BaseModel
 
+from executions.server.addresses import address, path_of
 from executions.server.api.models import (
     Attempt,
     Count,
@@ -27,10 +28,16 @@ from executions.server.security.require import Viewing
 
 router = APIRouter(prefix="/api/v1/executions", tags=["executions"], responses=PROBLEMS)
 
+#: Characters of a cursor: those of a registry with a thousand shards still fit into an address that servers take.
+LONGEST_CURSOR = 60_000
+
 Q = Annotated[str, Query(max_length=4000, description="A query in the search language, as in `status:failed`.")]
 Sort = Annotated[str, Query(max_length=50, description="created, started, finished or duration; with - downwards.")]
 Id = Annotated[str, Path(max_length=300, description="The execution's id.")]
-Cursor = Annotated[str | None, Query(max_length=400_000, description="`next_cursor` of the page before.")]
+Cursor = Annotated[
+    str | None,
+    Query(max_length=LONGEST_CURSOR, pattern=r"^[A-Za-z0-9_\-]*$", description="`next_cursor` of the page before."),
+]
 
 #: Executions that one started, which are given at once.
 MOST_CHILDREN = 500
@@ -119,4 +126,4 @@ def list_children(client: Viewing, execution_id: Id) -> Children:
 def _with(request: Request, **changed: str) -> str:
     """Give the address of this request with some parameters changed."""
     kept = [(name, value) for name, value in request.query_params.multi_items() if name not in changed]
-    return f"{request.url.path}?{urlencode([*kept, *changed.items()])}"
+    return f"{address(request, path_of(request))}?{urlencode([*kept, *changed.items()])}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
@@ -12,6 +12,9 @@ from executions.server.security.require import client_of
 
 router = APIRouter(tags=["health"])
 
+#: What everybody may ask.
+OPEN: dict[str, Any] = {"security": []}
+
 
 class Health(BaseModel):
     """It answers."""
@@ -19,13 +22,13 @@ class Health(BaseModel):
     status: Literal["ok"] = "ok"
 
 
-@router.get("/healthz")
+@router.get("/healthz", openapi_extra=OPEN)
 async def alive() -> Health:
     """Tell that this process answers. It asks nobody else."""
     return Health()
 
 
-@router.get("/readyz", responses={503: told(503)})
+@router.get("/readyz", openapi_extra=OPEN, responses={503: told(503)})
 def ready(request: Request) -> Health:
     """Tell whether the registry answers this process."""
     client_of(request).ping()

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from executions.cli.documents import rfc3339
 from executions.logs import LEVELS
-from executions.server.api.executions import Id, Q
+from executions.server.api.executions import LONGEST_CURSOR, Id, Q
 from executions.server.api.models import Limit, to_json
 from executions.server.api.schema import PROBLEMS
 from executions.server.security.require import Viewing
@@ -120,7 +120,14 @@ def download_log_as_json_lines(
 def list_events(
     client: Viewing,
     q: Q = "",
-    since: Annotated[str | None, Query(max_length=200_000, description="`next_cursor` of the page before.")] = None,
+    since: Annotated[
+        str | None,
+        Query(
+            max_length=LONGEST_CURSOR,
+            pattern=r"^(now|[0-9,\-]*)$",
+            description="`next_cursor` of the page before, or `now`.",
+        ),
+    ] = None,
     limit: Limit = 100,
 ) -> Events:
     """Give what happened to all executions, oldest first, as far back as it is kept. Needs `view`."""

@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
+from executions.server.addresses import base_of
 from executions.server.html import document
 
 router = APIRouter(include_in_schema=False)
@@ -18,7 +19,7 @@ router = APIRouter(include_in_schema=False)
 def api_reference(request: Request) -> HTMLResponse:
     """Show every operation. Open to everybody, as the description is: both are part of the documentation."""
     found: dict[str, Any] = request.app.openapi()
-    base = escape(request.scope.get("root_path", ""))
+    base = escape(base_of(request))
     head = f"<h1>The API</h1><p>{escape(found['info']['description'])}</p>"
     head += f'<p>For tools: <a href="{base}/api/openapi.json">OpenAPI 3.1</a></p>'
     return HTMLResponse(document("The API", head + "".join(_operations(found))))

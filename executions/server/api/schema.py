@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 
 from executions.server import problems
+from executions.server.addresses import base_of
 from executions.server.security.asking import COOKIE
 
 _ABOUT = """Everything that the pages show and do, for programs. Times are RFC 3339 in UTC. Whatever goes wrong is
@@ -82,7 +83,7 @@ def describe_api(app: FastAPI) -> None:
         return app.openapi_schema
 
     def openapi_json(request: Request) -> JSONResponse:
-        base = request.scope.get("root_path", "")
+        base = base_of(request)
         return JSONResponse(description() | ({"servers": [{"url": base}]} if base else {}))
 
     app.openapi = description  # type: ignore[method-assign]

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Request, Response
 from pydantic import BaseModel, Field
 
+from executions.server.addresses import address
 from executions.server.api.acting import Body, Word
 from executions.server.api.models import Summary
 from executions.server.api.schema import CONFLICT, PROBLEMS, TOO_LARGE
@@ -105,5 +106,5 @@ def call_service(request: Request, response: Response, client: Operating, name: 
     """Ask for one run of one of its functions. Needs `operate`."""
     describe(request, body.function)
     execution = client.services.get(name).execute(body.function, inputs=body.inputs)
-    response.headers["Location"] = f"{request.scope.get('root_path', '')}/api/v1/executions/{execution.id}"
+    response.headers["Location"] = address(request, f"/api/v1/executions/{execution.id}")
     return Summary.of(execution)

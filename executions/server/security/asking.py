@@ -29,7 +29,7 @@ class Access:
     proxies: tuple[str, ...] = ("127.0.0.1", "::1")
     #: The role of those whom the proxy names and who are no users of ours; nobody unless set.
     proxy_role: Role | None = None
-    #: For an application that this one is mounted in: tells who asks, or that it does not know.
+    #: For an application that this one is mounted in: tells who asks, or that nobody is known to. Tokens hold besides.
     recognise: Callable[[Request], Who | None] | None = None
 
 
@@ -39,8 +39,8 @@ def who_asks(request: Request, client: Client, access: Access) -> Who | None:
     if scheme.lower() == "bearer":
         # Who shows a token is nobody else: a wrong one is not made up for by a session.
         return client.people.of_token(credentials.strip())
-    if access.recognise is not None and (known := access.recognise(request)):
-        return known
+    if access.recognise is not None:
+        return access.recognise(request)
     if (named := _named_by_proxy(request, access)) is not None:
         return client.people.named(named) or (Who(named, access.proxy_role, "proxy") if access.proxy_role else None)
     if secret := request.cookies.get(COOKIE):
@@ -48,6 +48,13 @@ def who_asks(request: Request, client: Client, access: Access) -> Who | None:
     if access.local and not access.user_header and is_local(request) and not client.people.is_anybody():
         return Who(client.settings.principal, Role.ADMIN, "local")
     return None
+
+
+def source_of(request: Request, access: Access) -> str:
+    """Give the address that a request came from: the one that a proxy tells, where that is to be believed."""
+    peer = request.client.host if request.client else ""
+    told = request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
+    return told[:100] if told and peer in access.proxies else peer
 
 
 def is_local(request: Request) -> bool:
