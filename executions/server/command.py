@@ -34,6 +34,9 @@ LONGEST_HEAD = 256 * 1024
 #: somebody sits in front of the page.
 PATIENCE_S = 2.0
 
+#: Connections that wait to be taken.
+BACKLOG = 2048
+
 #: Seconds that requests have to end when the server is stopped.
 STOP_S = 5
 
@@ -96,14 +99,27 @@ def patient_client(session: Session) -> Client:
 
 def listen(host: str, port: int | None) -> socket.socket:
     """Take the port that was asked for, or else the usual one, or else a free one."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     for tried in (USUAL_PORT, 0) if port is None else (port,):
         try:
-            return socket.create_server((host, tried), family=family, backlog=2048)
+            return _listener(host, tried)
         except OSError as error:
             if tried != USUAL_PORT or port is not None:
                 raise Problem(f"cannot listen on {host} port {tried}: {error.strerror or error}") from error
     raise AssertionError("a free port is always tried last")
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    # With its protocol named: asyncio sends small pieces at once on such sockets only, and on others each answer
+    # waits forty milliseconds for the client's receipt of its head.
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(BACKLOG)
+    except OSError:
+        listener.close()
+        raise
+    return listener
 
 
 def address_of(listener: socket.socket) -> str:
