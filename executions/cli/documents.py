@@ -63,6 +63,8 @@ def full(execution: Execution) -> dict[str, Any]:
         "latest_status": plain(execution.latest_status),
         "status_log": plain(execution.status_log),
         "attempts": [_attempt(attempt) for attempt in execution.attempts_log],
+        "code": plain(execution.code),
+        "ran": plain(execution.ran),
         "metrics": plain(execution.metrics()),
     }
     return document | ({"output_missing": missing} if missing else {})

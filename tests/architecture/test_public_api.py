@@ -9,8 +9,11 @@ from types import ModuleType
 import pytest
 
 import executions
+from executions.client.audit import AuditView
 from executions.client.executions import Executions
 from executions.client.functions import FunctionsView
+from executions.client.people import PeopleView
+from executions.client.queues import QueuesView
 from executions.client.services import ServicesView
 from executions.client.workers import WorkersView
 from tests.architecture.source import ROOT, tree_of
@@ -26,6 +29,9 @@ HELD = (
     FunctionsView,
     ServicesView,
     WorkersView,
+    QueuesView,
+    PeopleView,
+    AuditView,
 )
 
 

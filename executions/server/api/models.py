@@ -45,13 +45,15 @@ class Summary(BaseModel):
     finished: datetime | None
     duration: float | None = Field(description="Seconds of the current attempt, once it has ended.")
     tags: list[str]
+    commit: str | None = Field(description="Of the code that submitted it.")
+    branch: str | None
     to_terminate: bool
     url: str
 
     @classmethod
     def of(cls, execution: Execution) -> Summary:
         """Take it from an execution."""
-        return cls.model_validate({name: getattr(execution, name) for name in SUMMARY} | {"url": execution.url})
+        return cls.model_validate({name: getattr(execution, name) for name in SUMMARY} | _besides(execution))
 
 
 class ErrorDetail(BaseModel):
@@ -64,6 +66,17 @@ class ErrorDetail(BaseModel):
     fingerprint: str | None
     kind: str
     exit_code: int | None
+
+
+class Code(BaseModel):
+    """Which code a process ran, as far as its checkout told."""
+
+    commit: str
+    branch: str | None
+    repository: str | None
+    author: str | None
+    message: str | None
+    is_dirty: bool | None = Field(description="Whether tracked files differed from the commit.")
 
 
 class Attempt(BaseModel):
@@ -115,12 +128,14 @@ class Detail(Summary):
     stop_request: dict[str, Any] | None
     status_log: list[StatusEntry]
     attempts: list[Attempt]
+    code: Code | None = Field(description="The code that submitted it.")
+    ran: Code | None = Field(description="The code that ran it, where that was another commit.")
     metrics: dict[str, list[dict[str, Any]]]
 
     @classmethod
     def of(cls, execution: Execution) -> Detail:
         """Take it from an execution; its output and metrics are read for that."""
-        return cls.model_validate(full(execution) | {"url": execution.url})
+        return cls.model_validate(full(execution) | _besides(execution))
 
 
 class Count(BaseModel):
@@ -158,6 +173,12 @@ class Facets(BaseModel):
     def of(cls, found: Mapping[str, Facet]) -> Facets:
         """Take them from what the client counts."""
         return cls(facets={name: FacetValues(values=facet, complete=facet.complete) for name, facet in found.items()})
+
+
+def _besides(execution: Execution) -> dict[str, Any]:
+    """Give what the documents of the command line leave out."""
+    code = execution.code
+    return {"url": execution.url, "commit": code.commit if code else None, "branch": code.branch if code else None}
 
 
 def attempts_of(execution: Execution) -> list[Attempt]:
