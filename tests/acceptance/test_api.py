@@ -5,8 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -93,6 +96,29 @@ def test_a_wait_that_is_over_before_the_execution_tells_how_it_is(api: httpx.Cli
     assert (answer.status_code, answer.json()["reason"]) == (200, "scheduled")
     stopped = api.post(f"/executions/{launched['id']}/terminate", json={"cause": "not needed"})
     assert (stopped.status_code, stopped.json()["status"], stopped.json()["reason"]) == (202, "terminated", "cancelled")
+
+
+def test_those_who_wait_keep_nobody_from_reading_and_the_server_from_nothing(prefork: Fleet, tmp_path: Path) -> None:
+    execution = prefork.client.submit("shop.add", 1, 1, countdown=3600)
+    with served(prefork.url, prefork.client.settings.namespace, folder=tmp_path) as web, ThreadPoolExecutor(80) as pool:
+        url = f"{web.url}/api/v1/executions/{execution.id}"
+        waiting = [pool.submit(httpx.get, url, params={"wait": 60}, timeout=70) for _ in range(80)]
+        began = time.monotonic()
+        for _ in range(20):
+            assert httpx.get(url).status_code == 200
+        assert time.monotonic() - began < 10
+        assert not any(one.done() for one in waiting)
+        # The end is told to all of them at once
+        execution.terminate()
+        assert {one.result().json()["status"] for one in waiting} == {"terminated"}
+        # ... and a server that is stopped does not wait for those who wait
+        other = prefork.client.submit("shop.add", 1, 1, countdown=3600)
+        late = pool.submit(httpx.get, f"{web.url}/api/v1/executions/{other.id}", params={"wait": 60}, timeout=70)
+        eventually(late.running, "the request")
+        web.process.terminate()
+        assert web.process.wait(timeout=15) is not None
+        assert isinstance(late.exception(), httpx.HTTPError) or late.result().status_code >= 500
+        other.terminate()
 
 
 def test_one_that_runs_is_not_rerun_and_one_that_ended_is(api: httpx.Client) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,7 +19,7 @@ from executions.client.people import LOGIN_TRIES
 from executions.server.app import make_app
 from executions.server.security.require import Needs
 from tests.conftest import StartServer
-from tests.web import Web, bearer, served
+from tests.web import ROOT, Web, bearer, served
 
 #: What everybody may see: what documents the API, and what is needed before one is known.
 OPEN = {
@@ -236,6 +238,16 @@ def test_nobody_is_served_from_outside_before_there_is_somebody(server_url: str,
         client.people.create_token("first", "view")
     # Now it is only that this machine does not have such an address
     assert "cannot listen on 192.0.2.1" in refusal("192.0.2.1").splitlines()[-1]
+
+
+def test_without_the_extra_only_serve_says_so() -> None:
+    program = "import sys; sys.modules['fastapi'] = None; from executions.cli import main; main()"
+    for words, code, said in ((["serve"], 1, "pip install 'executions[server]'"), (["--help"], 0, "serve")):
+        ran = subprocess.run(
+            [sys.executable, "-c", program, *words], capture_output=True, text=True, cwd=ROOT, check=False
+        )
+        assert ran.returncode == code
+        assert said in ran.stdout + ran.stderr
 
 
 def test_a_registry_that_is_away_is_told_in_time(start_server: StartServer, namespace: str, tmp_path: Any) -> None:

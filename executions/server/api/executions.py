@@ -87,6 +87,7 @@ def count_executions_by(
     "/{execution_id}", response_model=Detail, responses={304: {"description": "It is as `If-None-Match` knows it."}}
 )
 async def get_execution(
+    request: Request,
     client: Viewing,
     response: Response,
     execution_id: Id,
@@ -95,7 +96,7 @@ async def get_execution(
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Any:
     """Give all that is known of one execution, at once or after a wait. Needs `view`."""
-    detail = await waited(client, execution_id, wait, until, Detail.of)
+    detail = await waited(request, client, execution_id, wait, until, Detail.of)
     etag = f'"{hashlib.sha256(detail.model_dump_json().encode()).hexdigest()[:32]}"'
     if if_none_match and etag in if_none_match:
         return Response(status_code=304, headers={"ETag": etag})
