@@ -27,8 +27,9 @@ from executions.parts import Parts
 #: Seconds that a session lasts: a working day with its evening.
 SESSION_S = 12 * 3600
 
-#: Tries to sign in that one source has in one window, right ones included.
+#: Tries to sign in for one name, and from one source, in one window, right ones included: an office has one address.
 LOGIN_TRIES = 10
+SOURCE_TRIES = 50
 LOGIN_WINDOW_S = 300
 
 
@@ -107,8 +108,8 @@ class PeopleView:
         Raises `Conflict` after too many tries from one source, or for one name.
         """
         people = self._parts.people
-        for tries_of in (f"from:{source}", f"for:{name}"):
-            if people.count_login(digest(tries_of), LOGIN_WINDOW_S) > LOGIN_TRIES:
+        for tries_of, most in ((f"from:{source}", SOURCE_TRIES), (f"for:{name}", LOGIN_TRIES)):
+            if people.count_login(digest(tries_of), LOGIN_WINDOW_S) > most:
                 raise Conflict(f"too many tries to sign in; try again in {LOGIN_WINDOW_S // 60} minutes")
         raw = people.user(name)
         if not is_password(password, raw["password"] if raw else None) or raw is None:

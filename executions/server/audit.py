@@ -45,7 +45,12 @@ class Audited:
                 await run_in_threadpool(self._record, request, message["status"])
             await send(message)
 
-        await self._app(scope, receive, send_recorded)
+        try:
+            await self._app(scope, receive, send_recorded)
+        except Exception:
+            # Nobody knows how far it came: the more reason to have it on record.
+            await run_in_threadpool(self._record, request, 500)
+            raise
 
     def _record(self, request: Request, status: int) -> None:
         who: Who | None = getattr(request.state, "who", None)
@@ -58,7 +63,7 @@ class Audited:
                 who.name if who else "nobody",
                 getattr(route, "name", "") or f"{request.method} {request.url.path}",
                 " ".join(str(value) for value in parameters.values()),
-                "done" if status < 400 else f"refused: {status}",
+                _result(status),
                 role=who.role if who else "",
                 detail=detail,
                 source=source_of(request, self._access),
@@ -67,3 +72,9 @@ class Audited:
         except ExecutionsError as error:
             # What was done is done; that it is not on record is for the operator to know.
             log(logger, "audit.unwritten", request=request.state.request_id, error=error)
+
+
+def _result(status: int) -> str:
+    if status < 400:
+        return "done"
+    return f"refused: {status}" if status < 500 else f"failed: {status}"

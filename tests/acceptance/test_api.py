@@ -136,6 +136,7 @@ def test_one_that_runs_is_not_rerun_and_one_that_ended_is(api: httpx.Client) -> 
     assert ended(api, other["id"])["output"] == 14
 
 
+@pytest.mark.feature("C83")
 def test_a_list_is_gone_through_page_by_page(api: httpx.Client) -> None:
     made = [launch(api, "shop.add", number, 1, pipeline="paged")["id"] for number in range(5)]
     seen: list[str] = []
@@ -166,6 +167,7 @@ def test_a_query_that_is_wrong_is_told_with_the_place(api: httpx.Client) -> None
     assert httpx.get(f"{parts.scheme}://{parts.netloc}{problem['type']}").status_code == 200
 
 
+@pytest.mark.feature("C85")
 def test_a_log_is_read_as_pages_as_text_and_as_json_lines(prefork: Fleet, api: httpx.Client) -> None:
     done = ended(api, launch(api, "shop.talks", "hello")["id"])
     path = f"/executions/{done['id']}/logs"

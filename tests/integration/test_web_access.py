@@ -15,7 +15,7 @@ from fastapi.routing import iter_route_contexts
 
 from executions import Client, connect
 from executions.access import Role
-from executions.client.people import LOGIN_TRIES
+from executions.client.people import LOGIN_TRIES, SOURCE_TRIES
 from executions.server.app import make_app
 from executions.server.security.require import Needs
 from tests.conftest import StartServer
@@ -170,6 +170,12 @@ def test_guessing_passwords_is_slowed_down(server_url: str, namespace: str, tmp_
             form = {"name": "bob", "password": "guess"}
             found = [httpx.post(f"{started.url}/login", data=form).status_code for _ in range(LOGIN_TRIES + 1)]
             assert found == [401] * LOGIN_TRIES + [429]
+            # ... and from one address no more for other names than for one
+            others = [
+                httpx.post(f"{started.url}/login", data={"name": f"user{number}", "password": "guess"}).status_code
+                for number in range(SOURCE_TRIES - LOGIN_TRIES)
+            ]
+            assert others == [401] * (SOURCE_TRIES - LOGIN_TRIES - 1) + [429]
             # The right one is refused as well for a while, or it could be told from the others
             late = httpx.post(f"{started.url}/login", data={"name": "bob", "password": "correct horse"})
             assert late.status_code == 429

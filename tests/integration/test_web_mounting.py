@@ -7,16 +7,18 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Annotated
 
 import httpx
 import pytest
 import uvicorn
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
 from executions import connect
 from executions.access import Role, Who
 from executions.server.app import make_app
 from executions.server.security.asking import Access
+from executions.server.security.require import require
 from tests.web import served
 
 
@@ -57,6 +59,26 @@ def test_the_app_is_served_below_the_prefix_of_a_proxy(
         ):
             assert started.url.endswith("/ops")
             check_addresses(asked, "/ops", first.id)
+
+
+def test_an_error_that_nobody_expected_is_a_problem_and_on_record(
+    server_url: str, namespace: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with connect(server_url, namespace=namespace) as client:
+        app = make_app(client)
+
+        @app.post("/broken", name="broken")
+        def broken(who: Annotated[Who, Depends(require("operate"))]) -> None:
+            raise RuntimeError("the secret is 4711")
+
+        with running(app) as url:
+            answer = httpx.post(f"{url}/broken", headers={"X-Request-ID": "mine-2"})
+        assert (answer.status_code, answer.json()["type"]) == (500, "/problems/internal")
+        assert "4711" not in answer.text
+        assert answer.headers["content-security-policy"]
+        (entry,) = client.audit.list()
+        assert (entry.action, entry.result, entry.request_id) == ("broken", "failed: 500", "mine-2")
+        assert any("server.failed request=mine-2" in record.message for record in caplog.records)
 
 
 def test_the_app_is_mounted_in_an_application_that_knows_who_asks(server_url: str, namespace: str) -> None:
