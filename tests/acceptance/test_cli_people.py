@@ -31,7 +31,7 @@ def test_a_token_is_made_shown_once_and_removed(run, server_url: str, namespace:
         assert (listed["name"], listed["role"]) == ("ci", "operate")
         assert listed["expires"] > listed["created"]
         assert token not in json.dumps(listed)
-        assert "there is a token 'ci' already" in run("token", "create", "ci").stderr
+        assert "there is a token 'ci' already" in run("token", "create", "ci").output
         assert run("token", "remove", "ci").exit_code == 0
         assert client.people.of_token(token) is None
         assert run("token", "remove", "ci").exit_code == 1
