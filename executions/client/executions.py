@@ -69,6 +69,10 @@ class Executions:
         """Read some lines of one attempt: those after a line's number, none below the level."""
         return self._parts.logs.read(execution_id, attempt, after_line=after_line, limit=limit, level=level)
 
+    def last_line(self, execution_id: str, attempt: int) -> int:
+        """Give the number of the last line that one attempt has written so far; 0 where there is none."""
+        return self._parts.logs.last_line(execution_id, attempt)
+
     def facets(
         self, query: str | None = None, by: Sequence[str] = ("status", "function", "pipeline")
     ) -> dict[str, Facet]:

@@ -103,6 +103,13 @@ class Logs:
             if cursor.ended or len(entries) < _ENTRIES:
                 return LogPage(tuple(records), cursor.line, False, cursor.ended)
 
+    @translated
+    def last_line(self, execution_id: str, attempt: int) -> int:
+        """Give the number of an attempt's last line; 0 where there is none."""
+        key = self._space.keys(execution_id).log(execution_id, attempt)
+        entries: Any = self._space.client.xrevrange(key, count=2)
+        return next((int(name.partition(b"-")[0]) for name, fields in entries if b"end" not in fields), 0)
+
     def follow(
         self,
         execution_id: str,

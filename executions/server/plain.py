@@ -21,8 +21,8 @@ router = APIRouter(include_in_schema=False)
 
 
 @router.get("/problems/{slug}")
-def problem(slug: str) -> HTMLResponse:
-    page = page_of(slug)
+def problem(request: Request, slug: str) -> HTMLResponse:
+    page = page_of(slug, base_of(request))
     if page is None:
         raise Problem("not-found", f"no kind of problem is called {slug!r}")
     return HTMLResponse(page)
@@ -73,13 +73,13 @@ def _inside(request: Request, next: str) -> str:
 
 
 def _form(request: Request, next: str, wrong: str) -> str:
-    told = f'<p role="alert">{escape(wrong)}</p>' if wrong else ""
+    told = f'<p class="wrong" role="alert">{escape(wrong)}</p>' if wrong else ""
     return document(
         "Sign in",
-        f'<h1>Sign in</h1>{told}<form method="post" action="{escape(base_of(request))}/login">'
+        f'<h1>Sign in</h1>{told}<form class="stack" method="post" action="{escape(base_of(request))}/login">'
         f'<input type="hidden" name="next" value="{escape(next)}">'
-        '<p><label>Name <input name="name" autocomplete="username" required autofocus></label></p>'
-        '<p><label>Password <input name="password" type="password" autocomplete="current-password" required>'
-        "</label></p>"
-        "<p><button>Sign in</button></p></form>",
+        '<label>Name <input name="name" autocomplete="username" required autofocus></label>'
+        '<label>Password <input name="password" type="password" autocomplete="current-password" required></label>'
+        '<p><button class="primary">Sign in</button></p></form>',
+        base_of(request),
     )

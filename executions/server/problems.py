@@ -18,7 +18,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Resp
 from starlette.exceptions import HTTPException
 
 from executions import errors
-from executions.server.addresses import address, path_of
+from executions.server.addresses import address, base_of, path_of
 from executions.server.html import document
 from executions.telemetry import log
 
@@ -157,11 +157,8 @@ def response_of(request: Request, problem: Problem) -> Response:
         if problem.slug == "unauthenticated" and request.method == "GET":
             here = address(request, path_of(request)) + (f"?{request.url.query}" if request.url.query else "")
             return RedirectResponse(address(request, f"/login?next={quote(here, safe='')}"), 303)
-        return HTMLResponse(
-            document(kind.title, f"<h1>{escape(kind.title)}</h1><p>{escape(problem.detail)}</p>{_about(kind)}"),
-            kind.status,
-            problem.headers,
-        )
+        told = f"<h1>{escape(kind.title)}</h1><p>{escape(problem.detail)}</p>{_about(kind)}"
+        return HTMLResponse(document(kind.title, told, base_of(request)), kind.status, problem.headers)
     return JSONResponse(
         {
             "type": address(request, f"/problems/{problem.slug}"),
@@ -185,14 +182,13 @@ def _about(kind: Kind) -> str:
     return f"<p>{escape(kind.about)}</p>"
 
 
-def page_of(slug: str) -> str | None:
+def page_of(slug: str, base: str = "") -> str | None:
     """Give the page that says what a kind of problem means."""
     kind = KINDS.get(slug)
     if kind is None:
         return None
-    return document(
-        kind.title, f"<h1>{escape(kind.title)}</h1><p><code>{slug}</code>, status {kind.status}</p>{_about(kind)}"
-    )
+    told = f"<h1>{escape(kind.title)}</h1><p><code>{slug}</code>, status {kind.status}</p>{_about(kind)}"
+    return document(kind.title, told, base)
 
 
 async def problem_response(request: Request, error: Exception) -> Response:

@@ -66,6 +66,8 @@ def test_whatever_is_sent_is_answered_as_described(web: tuple[Web, str]) -> None
     wrong, excluded = list[str](), _excluded()
     for result in schema.get_all_operations():
         operation = result.ok()
+        if operation.path.endswith("/stream"):
+            continue  # it never ends
 
         @settings(
             max_examples=EXAMPLES, deadline=None, derandomize=True, database=None,

@@ -22,7 +22,7 @@ def api_reference(request: Request) -> HTMLResponse:
     base = escape(base_of(request))
     head = f"<h1>The API</h1><p>{escape(found['info']['description'])}</p>"
     head += f'<p>For tools: <a href="{base}/api/openapi.json">OpenAPI 3.1</a></p>'
-    return HTMLResponse(document("The API", head + "".join(_operations(found))))
+    return HTMLResponse(document("The API", head + "".join(_operations(found)), base))
 
 
 def _operations(found: dict[str, Any]) -> Iterator[str]:

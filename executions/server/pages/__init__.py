@@ -1,7 +1,28 @@
-"""The pages: HTML routes, one module for each."""
+"""The console: pages that work as they come from the server, and forms that lead from one to the next."""
 
 from __future__ import annotations
 
 from fastapi import APIRouter
 
+from executions.server.pages import (
+    acting,
+    choices,
+    chosen,
+    detail,
+    failures,
+    files,
+    fleet,
+    launching,
+    listing,
+    logs,
+    overview,
+    services,
+)
+
 router = APIRouter(include_in_schema=False)
+
+# In this order: what is called `new` or `rows` is no execution's id.
+for _part in (
+    overview, listing, chosen, launching, detail, acting, logs, failures, services, fleet, choices, files,
+):  # fmt: skip
+    router.include_router(_part.router)

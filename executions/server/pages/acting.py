@@ -1,0 +1,41 @@
+"""What is done to one execution: stop, rerun, relaunch. Each is a form, and its answer leads back to a page."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, Response
+
+from executions.errors import Conflict, InvalidInput
+from executions.server.pages.detail import show
+from executions.server.pages.site import PageRoute, Sent, redirect
+from executions.server.security.require import Operating
+from executions.states import Status
+
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
+
+
+@router.post("/executions/{execution_id}/terminate", name="terminate_execution")
+def terminate(request: Request, client: Operating, execution_id: str, sent: Sent) -> Response:
+    """Ask for a stop: at a checkpoint, after a grace period, or at once."""
+    mode, grace = sent.get("mode", "checkpoint"), sent.text("grace")
+    if mode == "grace" and not grace.isdecimal():
+        raise InvalidInput(f"the grace period is a whole number of seconds, not {grace[:20]!r}")
+    execution = client.executions.get(execution_id)
+    if execution.is_done:
+        said = f"It had already ended as {execution.status}; there is nothing to stop."
+        return show(request, client, execution_id, 409, said)
+    after = execution.terminate(
+        cause=sent.text("cause"), force=mode == "force", grace=float(grace) if mode == "grace" else None
+    )
+    done = "cancel" if after.status is Status.TERMINATED else "terminate"
+    return redirect(request, f"/executions/{execution_id}", done=done, **{"in": sent.get("in")})
+
+
+@router.post("/executions/{execution_id}/rerun", name="rerun_execution")
+def rerun(request: Request, client: Operating, execution_id: str, sent: Sent) -> Response:
+    """Run it once more under the same id."""
+    execution = client.executions.get(execution_id)
+    try:
+        execution.rerun()
+    except Conflict as error:
+        return show(request, client, execution_id, 409, str(error))
+    return redirect(request, f"/executions/{execution_id}", done="rerun", **{"in": sent.get("in")})

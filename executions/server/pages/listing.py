@@ -1,0 +1,236 @@
+"""The list of executions: search, filters, counts, one page of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+
+from executions.client import Client
+from executions.errors import InvalidInput, InvalidQuery
+from executions.execution import Execution
+from executions.page import Facet, Page
+from executions.query.tree import quote
+from executions.server.pages.search import Search
+from executions.server.pages.site import PageRoute, link, render
+from executions.server.pages.words import iso, lasting, now
+from executions.server.security.require import Viewing
+from executions.states import Status
+
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
+
+SIZES = (25, 50, 100, 500)
+
+#: Pages that "newer" can go back one by one; from further on there is the first page.
+_STEPS_BACK = 20
+
+#: Fields beside the list that can be chosen from, and values of each that are shown.
+FACETS = ("function", "service", "pipeline", "stage", "branch", "queue", "worker")
+_VALUES = 8
+
+#: Ids that one query may name.
+_IDS_AT_ONCE = 50
+
+SORTS = ("created", "started", "finished", "duration")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a list was asked for; its URL says the same."""
+
+    q: str = ""
+    sort: str = "-created"
+    limit: int = 50
+    cursor: str = ""
+    back: tuple[str, ...] = ()
+
+    @classmethod
+    def read(cls, query: Any) -> Asked:
+        """Read it from a URL; raises `InvalidInput` for a size that there is not."""
+        size = query.get("limit", "") or "50"
+        if not size.isdecimal() or not 1 <= int(size[:4]) <= SIZES[-1]:
+            raise InvalidInput(f"a page has from 1 to {SIZES[-1]} executions, not {size[:20]!r}")
+        back = tuple(query.getlist("back"))[-_STEPS_BACK:]
+        return cls(
+            query.get("q", "").strip(), query.get("sort") or "-created", int(size), query.get("cursor", ""), back
+        )
+
+    def url(self, **changes: Any) -> str:
+        """Write the URL of this list with something changed; that begins at the first page again."""
+        other = replace(self, **{"cursor": "", "back": (), **changes})
+        return link(
+            "/executions",
+            q=other.q,
+            sort="" if other.sort == "-created" else other.sort,
+            limit="" if other.limit == 50 else other.limit,
+            cursor=other.cursor,
+            back=other.back,
+        )
+
+    def next(self, cursor: str | None) -> str:
+        """Write the URL of the next page."""
+        return self.url(cursor=cursor, back=(*self.back, self.cursor or "-")) if cursor else ""
+
+    def previous(self) -> str:
+        """Write the URL of the page before; of the first one where the way back is not known any more."""
+        if not self.cursor:
+            return ""
+        last = self.back[-1] if self.back else "-"
+        return self.url(cursor="" if last == "-" else last, back=self.back[:-1])
+
+    def sorted_by(self, field: str) -> str:
+        """Write the URL of the list sorted by a field; a second time the other way round."""
+        return self.url(sort=field if self.sort == f"-{field}" else f"-{field}")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One value that a list can be restricted to."""
+
+    value: str
+    count: int
+    chosen: bool
+    url: str
+
+
+@dataclass(frozen=True)
+class Listing:
+    """One page of a list with what stands around it."""
+
+    page: Page
+    total: int | None
+    statuses: tuple[Choice, ...]
+    facets: tuple[tuple[str, tuple[Choice, ...], bool], ...]
+    note: str = ""
+
+
+@router.get("/executions")
+def executions(request: Request, client: Viewing) -> Response:
+    """Show the list."""
+    asked = Asked.read(request.query_params)
+    try:
+        found = _look(client, asked)
+    except InvalidQuery as error:
+        empty = Listing(Page(()), None, (), ())
+        return render(request, "list.html", 422, **_context(asked, empty), wrong=error)
+    return render(request, "list.html", **_context(asked, found), wrong=None)
+
+
+@router.get("/executions/rows")
+def rows(request: Request, client: Viewing) -> Response:
+    """Give the rows of some executions as they are now, for a page that shows them."""
+    ids = request.query_params.get("ids", "").split(",")[: SIZES[-1]]
+    found = [one for some in _batches(ids) for one in client.executions.list(f"id:{','.join(map(quote, some))}")]
+    asked = Asked.read(request.query_params)
+    return render(request, "rows.html", items=found, asked=asked)
+
+
+@router.get("/executions/news")
+def news(request: Request, client: Viewing) -> Response:
+    """Tell how many match that were created since a list was read, and the counts of now."""
+    asked = Asked.read(request.query_params)
+    since = request.query_params.get("since", "")
+    search = Search.read(asked.q)
+    new = client.executions.count(search.and_also(f"created:>{quote(since)}")) if since else 0
+    counts = client.executions.facets(search.without("status"), by=("status",))["status"]
+    return JSONResponse({"new": new, "counts": {status.value: counts.get(status, 0) for status in Status}})
+
+
+def _batches(ids: Sequence[str]) -> list[list[str]]:
+    known = [one for one in dict.fromkeys(ids) if one]
+    return [known[at : at + _IDS_AT_ONCE] for at in range(0, len(known), _IDS_AT_ONCE)]
+
+
+def _look(client: Client, asked: Asked) -> Listing:
+    page = client.executions.list(asked.q or None, sort=asked.sort, limit=asked.limit, cursor=asked.cursor or None)
+    search = Search.read(asked.q)
+    try:
+        counts = client.executions.facets(search.without("status") or None, by=("status",))["status"]
+        facets = client.executions.facets(asked.q or None, by=FACETS)
+    except InvalidQuery as error:
+        return Listing(page, None, (), (), note=f"No counts: {error.message}.")
+    chosen = search.values("status")
+    total = sum(n for status, n in counts.items() if not chosen or status in _meant(chosen))
+    return Listing(page, total, _statuses(asked, search, counts), _facets(asked, search, facets))
+
+
+def _meant(values: Sequence[str]) -> set[str]:
+    words = {"completed": "success"}
+    return {words.get(value.lower(), value.lower()) for value in values}
+
+
+def _statuses(asked: Asked, search: Search, counts: Facet) -> tuple[Choice, ...]:
+    chosen = _meant(search.values("status"))
+    every = Choice("", sum(counts.values()), not chosen, asked.url(q=search.without("status")))
+    each = (
+        Choice(
+            status.value,
+            counts.get(status, 0),
+            status.value in chosen,
+            asked.url(q=search.without("status") if chosen == {status.value} else search.only("status", status.value)),
+        )
+        for status in Status
+    )
+    return (every, *each)
+
+
+def _facets(asked: Asked, search: Search, facets: dict[str, Facet]) -> tuple[tuple[str, tuple[Choice, ...], bool], ...]:
+    found = []
+    for field in FACETS:
+        chosen = search.values(field)
+        counts = dict(facets[field]) | {value: facets[field].get(value, 0) for value in chosen}
+        shown = [value for value in counts if value in chosen]
+        shown += [value for value in counts if value not in chosen][: max(0, _VALUES - len(shown))]
+        # One value that all have says nothing.
+        if chosen or len(counts) > 1 or (counts and field in ("function", "queue")):
+            choices = tuple(
+                Choice(value, counts[value], value in chosen, asked.url(q=search.toggled(field, value)))
+                for value in shown
+            )
+            found.append((field, choices, len(counts) > len(shown)))
+    return tuple(found)
+
+
+def _context(asked: Asked, found: Listing) -> dict[str, Any]:
+    items = found.page.items
+    newest = items[0].created if items and asked.sort == "-created" and not asked.cursor else now()
+    return {
+        "asked": asked,
+        "found": found,
+        "items": items,
+        "sizes": SIZES,
+        "since": iso(newest),
+        "strip": strip_of(items),
+        "next_url": asked.next(found.page.next_cursor),
+        "previous_url": asked.previous(),
+    }
+
+
+@dataclass(frozen=True)
+class Strip:
+    """The shown executions as bars, and what their durations come to."""
+
+    bars: tuple[tuple[Execution, float], ...]
+    facts: tuple[tuple[str, str], ...]
+
+
+def strip_of(items: Sequence[Execution]) -> Strip | None:
+    """Sum up the executions of one page; nothing where there is too little to say."""
+    ended = [one for one in items if one.is_done]
+    durations = sorted(one.duration for one in ended if one.duration is not None and one.started is not None)
+    if len(durations) < 3:
+        return None
+    longest = max(durations[-1], 1e-9)
+    bars = tuple((one, max(6.0, 100 * ((one.duration or 0.0) / longest) ** 0.5)) for one in items)
+    good = sum(one.is_successful for one in ended)
+    return Strip(
+        bars,
+        (
+            ("succeeded", f"{100 * good / len(ended):.0f}%"),
+            ("median", lasting(durations[len(durations) // 2])),
+            ("p95", lasting(durations[min(len(durations) - 1, int(len(durations) * 0.95))])),
+        ),
+    )

@@ -1,0 +1,133 @@
+"""The first page: what needs a person now, and how much is going on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from executions.client import Client
+from executions.client.health import State
+from executions.query.tree import quote
+from executions.queue import Queue
+from executions.server.pages.failures import groups_of
+from executions.server.pages.fleet import queues_of, state_of
+from executions.server.pages.listing import Asked
+from executions.server.pages.site import PageRoute, link, render
+from executions.server.pages.words import ago, now, rough, some
+from executions.server.security.require import Viewing
+from executions.states import Status
+
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
+
+#: How far back failures are news, and how many of them are looked at.
+NEWS = "-24h"
+_FAILURES = 200
+
+#: Executions shown of those that run.
+_RUNNING = 8
+
+#: Seconds after which something that waits although workers are there is worth a word.
+_LONG_S = 600.0
+
+_ALL = {1: "the one worker is", 2: "both workers are"}
+
+#: Checks whose subject has a place of its own in the list.
+_OWN_PLACE = ("workers", "lost workers")
+
+
+@dataclass(frozen=True)
+class Need:
+    """One thing that somebody should look at, and where."""
+
+    weight: str
+    title: str
+    detail: str
+    url: str
+    button: str
+
+
+@router.get("/")
+def overview(request: Request, client: Viewing) -> Response:
+    """Show it."""
+    counts = client.executions.facets(by=("status",))["status"]
+    workers = client.workers.list()
+    queues = queues_of(client)
+    needs = sorted(_needs(client, workers, queues), key=lambda need: need.weight != "bad")
+    running = client.executions.list("status:running", sort="started", limit=_RUNNING).items
+    day = client.executions.facets(f"finished:>={NEWS}", by=("status",))["status"]
+    return render(
+        request,
+        "overview.html",
+        counts={status: counts.get(status, 0) for status in Status},
+        day=day,
+        needs=needs,
+        running=running,
+        queues=queues,
+        alive=[one for one in workers if one.alive],
+        health=_sentence(workers, queues, day),
+        asked=Asked(),
+    )
+
+
+def _needs(client: Client, workers: list[Any], queues: list[Queue]) -> Iterator[Need]:
+    yield from _fleet(workers, queues)
+    for check in client.health():
+        if check.state is not State.OK and check.name not in _OWN_PLACE:
+            weight = "bad" if check.state is State.FAIL else "odd"
+            yield Need(weight, f"{check.name.capitalize()}: {check.found}", check.advice, "", "")
+    for service in client.services.list():
+        if service.paused:
+            waiting = client.executions.count(f"service:{quote(service.name)} AND status:pending")
+            yield Need(
+                "odd", f"Service {service.name} is paused", f"{some(waiting, 'execution')} waiting for it",
+                f"/services/{service.name}", "Open",
+            )  # fmt: skip
+    _, groups = groups_of(client, f"status:failed AND finished:>={NEWS}", _FAILURES)
+    for group in groups[:5]:
+        many = len(group.items)
+        url = link(f"/executions/{group.newest.id}", **{"in": "status:failed"})
+        yield Need(
+            "bad", f"{group.type}: {group.message}" if group.message else group.type,
+            f"{some(many, 'failure')} of {', '.join(group.functions[:2])}, the last {ago(group.newest.finished)}",
+            "/failures" if many > 1 else url, "See all" if many > 1 else "Debug",
+        )  # fmt: skip
+
+
+def _fleet(workers: list[Any], queues: list[Queue]) -> Iterator[Need]:
+    for worker in workers:
+        state = state_of(worker)
+        if state in ("lost", "stalled"):
+            what = "no longer beats" if state == "lost" else "beats, but takes no work"
+            yield Need("bad", f"Worker {worker.name} is {state}", f"It {what}.", "/workers", "Look")
+    for queue in queues:
+        url = link("/executions", q=f"queue:{quote(queue.name)} AND status:pending")
+        if queue.pending and not queue.workers:
+            waiting = some(queue.pending, "execution waits", "executions wait")
+            yield Need("bad", f"No worker takes from queue {queue.name}", f"{waiting} there.", url, "See them")
+        elif queue.oldest is not None and (age := _age(queue)) > _LONG_S:
+            yield Need("odd", f"Queue {queue.name} is slow", f"The oldest waits since {rough(age)}.", url, "See them")
+
+
+def _age(queue: Queue) -> float:
+    return 0.0 if queue.oldest is None else (now() - queue.oldest).total_seconds()
+
+
+def _sentence(workers: list[Any], queues: list[Queue], day: Any) -> str:
+    alive = [one for one in workers if one.alive]
+    fleet = "no worker is alive" if not alive else some(len(alive), "worker is alive", "workers are alive")
+    if alive and len(alive) == len(workers):
+        fleet = f"{_ALL.get(len(alive), f'all {len(alive):,} workers are')} alive"
+    waiting = sum(queue.pending for queue in queues)
+    failed = day.get("failed", 0)
+    parts = [
+        some(failed, "execution failed", "executions failed") + " in the last 24 hours"
+        if failed
+        else "no failures in 24 hours",
+        f"{waiting:,} waiting" if waiting else "nothing waits",
+        fleet,
+    ]
+    text = ", ".join(parts)
+    return text[:1].upper() + text[1:] + "."

@@ -1,0 +1,17 @@
+// What makes the pages quicker to use. Each works without; nothing here is needed to read or to act.
+import { everyPage } from "./page.js";
+import { keyboard } from "./keys.js";
+import { rows } from "./rows.js";
+import { one } from "./one.js";
+import { log } from "./log.js";
+import { clocks } from "./clocks.js";
+import { Live } from "./live.js";
+
+const live = new Live();
+clocks();
+everyPage(live);
+keyboard(live);
+rows(live);
+one(live);
+log(live);
+live.start();

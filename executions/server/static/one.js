@@ -1,0 +1,34 @@
+// One execution: its page is read again when something happened to it, unless somebody is using what would change.
+import { fetchText, soon } from "./soon.js";
+
+export function one(live) {
+  const head = document.querySelector("[data-live-one]");
+  if (!head) return;
+  const id = head.dataset.liveOne;
+  const read = soon(async () => {
+    const answer = await fetchText(location.href);
+    const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+    for (const part of ["[data-live-one]", "[data-live-part]"]) exchange(part, fresh);
+  }, 700);
+  live.onEvent((event) => {
+    const isOpen = !document.querySelector("[data-live-one]").dataset.done;
+    if (event.id === id || (event.resync && isOpen)) read();
+  });
+  setInterval(() => {
+    const isOpen = !document.querySelector("[data-live-one]").dataset.done;
+    if (isOpen && !live.paused && !document.hidden) read();
+  }, 3000);
+  document.addEventListener("executions:refresh", read);
+}
+
+function exchange(selector, fresh) {
+  const old = document.querySelector(selector);
+  const next = fresh.querySelector(selector);
+  if (!old || !next || old.querySelector("details.menu[open]") || old.outerHTML === next.outerHTML) return;
+  const selection = getSelection();
+  if (selection.rangeCount && !selection.isCollapsed && old.contains(selection.anchorNode)) return;
+  const folds = [...old.querySelectorAll("details")].map((fold) => fold.open);
+  next.querySelectorAll("details").forEach((fold, at) => { if (at < folds.length) fold.open = folds[at]; });
+  old.replaceWith(next);
+  document.dispatchEvent(new Event("executions:changed"));
+}

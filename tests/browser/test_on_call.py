@@ -1,0 +1,300 @@
+"""A person on call: the ways through the console that matter, by mouse, by keyboard, and without JavaScript."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Floor
+from tests.conftest import Eventually
+
+Open = Callable[..., Page]
+
+WITHOUT_SCRIPT = pytest.mark.parametrize("script", [True, False], ids=["script", "no-script"])
+
+
+@pytest.mark.feature("C06", "C18", "C34", "C85")
+@WITHOUT_SCRIPT
+def test_the_failed_run_is_found_its_error_read_and_its_log(floor: Floor, open_page: Open, script: bool) -> None:
+    page = open_page("/", java_script_enabled=script)
+    page.get_by_role("link", name=re.compile("^Failed")).click()
+    expect(page).to_have_url(re.compile("status%3Afailed"))
+    expect(page.locator("tbody tr")).to_have_count(8)
+    page.get_by_role("link", name="charge orders").first.click()
+    error = page.get_by_role("region", name="Error")
+    expect(error).to_contain_text("ValueError")
+    expect(error).to_contain_text("amount -5.0 is negative")
+    expect(error).to_contain_text("in charge")
+    error.get_by_role("link", name="Its log").click()
+    expect(page.locator(".l-error")).to_contain_text("refused: the amount is negative")
+
+
+@pytest.mark.feature("C03", "C08", "C18", "C31")
+def test_the_keyboard_alone_leads_from_the_list_to_the_next_failure(floor: Floor, open_page: Open) -> None:
+    page = open_page("/executions")
+    ready = page.get_by_role("button", name="Keyboard shortcuts")
+    expect(ready).to_be_visible()
+    page.keyboard.press("/")
+    page.keyboard.type("status:failed AND function:orders.charge")
+    page.keyboard.press("Enter")
+    expect(page.locator("tbody tr")).to_have_count(4)
+    expect(ready).to_be_visible()
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    expect(page.locator("tr[data-at]")).to_have_count(1)
+    second = page.locator("tr[data-at]").get_attribute("data-id")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile(f"/executions/{second}"))
+    expect(ready).to_be_visible()
+    # next and previous stay within what was searched for
+    page.keyboard.press("j")
+    expect(page).not_to_have_url(re.compile(str(second)))
+    expect(page.get_by_role("heading", level=1)).to_contain_text("charge")
+    expect(ready).to_be_visible()
+    page.keyboard.press("k")
+    expect(page).to_have_url(re.compile(str(second)))
+    expect(ready).to_be_visible()
+    page.keyboard.press("l")
+    expect(page).to_have_url(re.compile("/logs"))
+    expect(ready).to_be_visible()
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog")).to_be_visible()
+
+
+@pytest.mark.feature("C34")
+@WITHOUT_SCRIPT
+def test_a_rerun_adds_an_attempt_and_says_so(floor: Floor, open_page: Open, script: bool) -> None:
+    execution = floor.run("orders.reserve", "lamp")
+    page = open_page(f"/executions/{execution.id}", java_script_enabled=script)
+    page.get_by_role("button", name="Rerun").click()
+    expect(page.get_by_role("status")).to_contain_text("1 execution queued once more")
+    after = execution.refresh().wait(timeout=20)
+    assert after.attempts == 2
+    page.reload()
+    expect(page.locator(".attempts tbody tr")).to_have_count(2)
+
+
+@WITHOUT_SCRIPT
+def test_what_failed_is_launched_again_with_other_inputs(floor: Floor, open_page: Open, script: bool) -> None:
+    page = open_page(f"/executions/{floor.ids['failed']}", java_script_enabled=script)
+    page.get_by_role("link", name="Relaunch…").click()
+    page.get_by_label("amount").fill("12.5")
+    page.get_by_role("button", name="Relaunch").click()
+    expect(page).not_to_have_url(re.compile(floor.ids["failed"]))
+    expect(page.get_by_role("status")).to_contain_text("Relaunched")
+    made = floor.client.executions.get(page.url.rsplit("/", 1)[1].split("?")[0]).wait(timeout=20)
+    assert made.reference == floor.ids["failed"]
+    assert made.result()["charged"] == 12.5
+    assert made.result()["order"] == 8003, "what was not changed stays as it was"
+
+
+@pytest.mark.feature("C36")
+@WITHOUT_SCRIPT
+def test_a_runaway_is_stopped_with_a_cause(floor: Floor, open_page: Open, script: bool) -> None:
+    execution = floor.client.submit("reports.build", f"{floor.until}-never").wait(until="started", timeout=20)
+    page = open_page(f"/executions/{execution.id}", java_script_enabled=script)
+    page.get_by_text("Terminate…").click()
+    page.get_by_label("Why").fill("it reads the wrong table")
+    page.get_by_role("button", name="Stop it").click()
+    expect(page.get_by_role("status")).to_contain_text("Asked")
+    done = execution.wait(timeout=20)
+    assert done.status == "terminated"
+    page.reload()
+    expect(page.get_by_role("region", name="Stop request")).to_contain_text("it reads the wrong table")
+
+
+def test_a_log_is_followed_while_it_grows(floor: Floor, open_page: Open) -> None:
+    go_on = floor.folder / "follow"
+    execution = floor.client.submit("reports.build", str(go_on)).wait(until="started", timeout=20)
+    page = open_page(f"/executions/{execution.id}/logs")
+    expect(page.locator(".l").first).to_be_visible()
+    seen = page.locator(".l").count()
+    expect(page.locator(".l").nth(seen + 2)).to_be_attached(timeout=20_000)
+    numbers = page.locator(".n").evaluate_all("all => all.map(one => Number(one.dataset.n))")
+    assert numbers == list(range(1, len(numbers) + 1)), "no line twice, none left out"
+    go_on.touch()
+    execution.wait(timeout=20)
+
+
+@pytest.mark.feature("C83")
+def test_a_row_is_patched_where_it_stands_and_what_is_new_is_counted(
+    floor: Floor, open_page: Open, eventually: Eventually
+) -> None:
+    go_on = floor.folder / "patched"
+    execution = floor.client.submit("reports.build", str(go_on), name="patched").wait(until="started", timeout=20)
+    page = open_page("/executions")
+    row = page.locator(f"[id='x-{execution.id}']")
+    expect(row).to_contain_text("Running")
+    expect(page.locator("[data-live][data-state=on]")).to_be_visible()
+    first = page.locator("tbody tr").first.get_attribute("id")
+    row.get_by_role("checkbox").check()
+    # If it ends, and others come
+    go_on.touch()
+    floor.run("orders.charge", 1, amount=1.0)
+    expect(row).to_contain_text("Completed")
+    # I expect nothing to have moved, the tick to be where it was, and the other to be counted
+    assert page.locator("tbody tr").first.get_attribute("id") == first
+    expect(row.get_by_role("checkbox")).to_be_checked()
+    pill = page.locator("[data-news] a")
+    expect(pill).to_have_text("1 new")
+    pill.click()
+    expect(page.locator("tbody tr").first).to_contain_text("charge")
+
+
+def test_paused_means_that_nothing_is_fetched(floor: Floor, open_page: Open) -> None:
+    page = open_page("/executions")
+    live = page.locator("[data-live]")
+    expect(live).to_have_attribute("data-state", "on")
+    page.keyboard.press("p")
+    expect(live).to_have_text("Paused")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    floor.run("orders.charge", 2, amount=1.0)
+    page.wait_for_timeout(1500)
+    assert asked == []
+    page.reload()
+    expect(live).to_have_text("Paused")
+
+
+@pytest.mark.feature("C20")
+@WITHOUT_SCRIPT
+def test_a_group_of_failures_is_rerun_after_a_look(floor: Floor, open_page: Open, script: bool) -> None:
+    made = [floor.run("orders.reserve", "lamp", pipeline=f"group-{script}") for _ in range(3)]
+    page = open_page(f"/executions?q=pipeline:group-{script}", java_script_enabled=script)
+    for one in made[:2]:
+        page.locator(f"[id='x-{one.id}']").get_by_role("checkbox").check()
+    page.get_by_role("button", name="Rerun…").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Rerun 2 executions?")
+    assert all(one.refresh().attempts == 1 for one in made), "a look does nothing"
+    page.get_by_role("button", name="Rerun 2").click()
+    expect(page.get_by_role("status")).to_contain_text("2 executions queued once more")
+    assert [one.refresh().wait(timeout=20).attempts for one in made] == [2, 2, 1]
+    # ... and all that match
+    page.locator("tbody .pick input").first.check()
+    page.get_by_label("all 3 that match").check()
+    page.get_by_role("button", name="Rerun…").click()
+    page.get_by_role("button", name="Rerun 3").click()
+    expect(page.get_by_role("status")).to_contain_text("3 executions")
+
+
+@WITHOUT_SCRIPT
+def test_a_service_is_paused_its_policy_changed_and_resumed(floor: Floor, open_page: Open, script: bool) -> None:
+    page = open_page("/services", java_script_enabled=script)
+    page.get_by_role("link", name="importer").first.click()
+    page.get_by_role("button", name="Pause").click()
+    expect(page.get_by_role("status")).to_contain_text("Paused")
+    assert floor.client.services.get("importer").paused
+    page.get_by_role("textbox", name="Time limit").fill("soon")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("alert")).to_contain_text("execution_timeout must be a whole number")
+    page.get_by_role("textbox", name="Time limit").fill("900")
+    page.get_by_label("Runs at once").fill("")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("status")).to_contain_text("Saved")
+    service = floor.client.services.get("importer")
+    assert (service.execution_timeout, service.concurrency) == (900, None)
+    page.get_by_role("button", name="Resume").click()
+    expect(page.get_by_role("status")).to_contain_text("Resumed")
+
+
+def test_two_who_edit_one_service_do_not_undo_each_other(floor: Floor, open_page: Open) -> None:
+    page = open_page("/services/importer")
+    service = floor.client.services.get("importer")
+    service.drain_time = 77
+    service.update()
+    page.get_by_label("Attempts").fill("5")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("alert")).to_contain_text("has changed this service since you opened it")
+    assert floor.client.services.get("importer").max_attempts is None
+
+
+@pytest.mark.feature("C19", "C21")
+@WITHOUT_SCRIPT
+def test_pages_go_forth_and_back_and_a_link_shows_the_same(floor: Floor, open_page: Open, script: bool) -> None:
+    page = open_page("/executions?limit=25&sort=created", java_script_enabled=script)
+
+    def ids() -> list[str]:
+        return [str(one.get_attribute("id")) for one in page.locator("tbody tr").all()]
+
+    first = ids()
+    page.get_by_role("link", name="Next").click()
+    page.wait_for_url(re.compile("cursor="))
+    second = ids()
+    assert not set(first) & set(second)
+    shared = open_page(page.url, java_script_enabled=script)
+    assert [str(one.get_attribute("id")) for one in shared.locator("tbody tr").all()][:10] == second[:10]
+    page.get_by_role("link", name="Previous").click()
+    page.wait_for_url(lambda url: "cursor=" not in url)
+    assert ids() == first
+    page.get_by_role("link", name="Took").click()
+    expect(page.locator("[aria-sort=descending]")).to_contain_text("Took")
+
+
+@pytest.mark.feature("C36", "C86")
+def test_what_waits_says_why(floor: Floor, open_page: Open) -> None:
+    page = open_page(f"/executions/{floor.ids['waiting']}")
+    expect(page.get_by_role("region", name="Why it waits")).to_contain_text("Service archive is paused")
+    page.goto(f"/executions/{floor.ids['unserved']}")
+    expect(page.get_by_role("region", name="Why it waits")).to_contain_text("consumes queue nowhere")
+
+
+def test_a_function_is_launched_with_its_inputs(floor: Floor, open_page: Open) -> None:
+    page = open_page("/executions/new")
+    page.get_by_role("link", name="orders.charge").click()
+    page.get_by_label("order").fill("77")
+    page.get_by_label("amount").fill("oops [")
+    page.get_by_label("currency").fill("NOK")
+    page.get_by_role("button", name="Launch").click()
+    expect(page.get_by_role("status")).to_contain_text("Launched")
+    made = floor.client.executions.get(page.url.rsplit("/", 1)[1].split("?")[0])
+    assert made.inputs["kwargs"] == {"order": 77, "amount": "oops [", "currency": "NOK"}
+
+
+def test_a_worker_is_drained_and_taken_back(floor: Floor, open_page: Open, eventually: Eventually) -> None:
+    page = open_page("/workers")
+    row = page.get_by_role("row").filter(has_text="forge@floor")
+    row.get_by_role("button", name="Drain").click()
+    expect(page.get_by_role("status")).to_contain_text("Draining")
+    eventually(lambda: floor.client.workers.get("forge@floor").facts.get("draining"))
+    page.reload()
+    row.get_by_role("button", name="Resume").click()
+    eventually(lambda: not floor.client.workers.get("forge@floor").facts.get("draining"))
+
+
+@WITHOUT_SCRIPT
+def test_the_theme_that_was_chosen_is_there_from_the_first_byte(floor: Floor, open_page: Open, script: bool) -> None:
+    page = open_page("/workers", color_scheme="light", java_script_enabled=script)
+    button = page.get_by_role("button", name="Switch between light and dark")
+    with page.expect_response(lambda answer: answer.url.endswith("/theme")):
+        button.click()
+    answer = page.goto("/queues")
+    assert answer is not None
+    assert 'data-theme="dark"' in answer.text()
+    with page.expect_response(lambda answer: answer.url.endswith("/theme")):
+        button.click()
+    answer = page.goto("/queues")
+    assert answer is not None
+    assert 'data-theme="light"' in answer.text()
+
+
+def test_twelve_tabs_of_one_browser_stay_live(floor: Floor, open_page: Open) -> None:
+    first = open_page("/executions")
+    tabs = [first, *(first.context.new_page() for _ in range(11))]
+    for tab in tabs[1:]:
+        tab.goto(f"{floor.url}/executions", timeout=15_000)
+    floor.run("orders.charge", 3, amount=1.0)
+    for tab in tabs:
+        expect(tab.locator("[data-news] a")).to_have_text("1 new")
+
+
+def test_markup_in_data_is_text(floor: Floor, open_page: Open) -> None:
+    evil = "<img src=x onerror=alert(1)><script>alert(2)</script>"
+    execution = floor.client.submit("orders.reserve", evil, tags=[evil], name=evil, queue="celery").wait(timeout=20)
+    page = open_page(f"/executions/{execution.id}")
+    expect(page.get_by_role("heading", level=1)).to_contain_text("<script>")
+    for path in ("/executions", f"/executions/{execution.id}/raw", f'/executions?q=name:"{evil}'):
+        page.goto(path)
+    assert page.locator("img, script:not([type=module])").count() == 0
