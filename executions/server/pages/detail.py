@@ -14,7 +14,7 @@ from executions.client import Client
 from executions.errors import ExecutionsError
 from executions.execution import Execution
 from executions.server.pages.listing import Asked
-from executions.server.pages.search import Search
+from executions.server.pages.search import Search, term
 from executions.server.pages.site import PageRoute, link, render
 from executions.server.pages.story import bars_of, steps_of
 from executions.server.pages.waiting import why_waiting
@@ -49,7 +49,7 @@ def show(request: Request, client: Client, execution_id: str, status: int = 200,
     """Answer with the page of one execution, and with why something was refused."""
     execution = client.executions.get(execution_id)
     output, missing = read_output(execution)
-    children = list(islice(client.executions.iterate(f'parent:"{execution.id}"', sort="created"), CHILDREN + 1))
+    children = list(islice(client.executions.iterate(term("parent", execution.id), sort="created"), CHILDREN + 1))
     return render(
         request,
         "detail.html",

@@ -14,11 +14,11 @@ from executions.errors import InvalidInput, InvalidQuery
 from executions.execution import Execution
 from executions.page import Facet, Page
 from executions.query.tree import quote
-from executions.server.pages.search import Search
+from executions.server.pages.search import Search, term
 from executions.server.pages.site import PageRoute, link, render
 from executions.server.pages.words import iso, lasting, now
 from executions.server.security.require import Viewing
-from executions.states import Status
+from executions.states import Status, parse_status
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
@@ -123,7 +123,7 @@ def executions(request: Request, client: Viewing) -> Response:
 def rows(request: Request, client: Viewing) -> Response:
     """Give the rows of some executions as they are now, for a page that shows them."""
     ids = request.query_params.get("ids", "").split(",")[: SIZES[-1]]
-    found = [one for some in _batches(ids) for one in client.executions.list(f"id:{','.join(map(quote, some))}")]
+    found = [one for some in _batches(ids) for one in client.executions.list(term("id", *some))]
     asked = Asked.read(request.query_params)
     return render(request, "rows.html", items=found, asked=asked)
 
@@ -158,8 +158,7 @@ def _look(client: Client, asked: Asked) -> Listing:
 
 
 def _meant(values: Sequence[str]) -> set[str]:
-    words = {"completed": "success"}
-    return {words.get(value.lower(), value.lower()) for value in values}
+    return {parse_status(value).value for value in values}
 
 
 def _statuses(asked: Asked, search: Search, counts: Facet) -> tuple[Choice, ...]:

@@ -10,11 +10,11 @@ from fastapi import APIRouter, Request, Response
 
 from executions.client import Client
 from executions.client.health import State
-from executions.query.tree import quote
 from executions.queue import Queue
 from executions.server.pages.failures import groups_of
 from executions.server.pages.fleet import queues_of, state_of
 from executions.server.pages.listing import Asked
+from executions.server.pages.search import term
 from executions.server.pages.site import PageRoute, link, render
 from executions.server.pages.words import ago, now, rough, some
 from executions.server.security.require import Viewing
@@ -80,7 +80,7 @@ def _needs(client: Client, workers: list[Any], queues: list[Queue]) -> Iterator[
             yield Need(weight, f"{check.name.capitalize()}: {check.found}", check.advice, "", "")
     for service in client.services.list():
         if service.paused:
-            waiting = client.executions.count(f"service:{quote(service.name)} AND status:pending")
+            waiting = client.executions.count(f"{term('service', service.name)} AND status:pending")
             yield Need(
                 "odd", f"Service {service.name} is paused", f"{some(waiting, 'execution')} waiting for it",
                 f"/services/{service.name}", "Open",
@@ -103,7 +103,7 @@ def _fleet(workers: list[Any], queues: list[Queue]) -> Iterator[Need]:
             what = "no longer beats" if state == "lost" else "beats, but takes no work"
             yield Need("bad", f"Worker {worker.name} is {state}", f"It {what}.", "/workers", "Look")
     for queue in queues:
-        url = link("/executions", q=f"queue:{quote(queue.name)} AND status:pending")
+        url = link("/executions", q=f"{term('queue', queue.name)} AND status:pending")
         if queue.pending and not queue.workers:
             waiting = some(queue.pending, "execution waits", "executions wait")
             yield Need("bad", f"No worker takes from queue {queue.name}", f"{waiting} there.", url, "See them")

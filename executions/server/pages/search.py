@@ -19,6 +19,11 @@ _VALUE = re.compile(rf"{_QUOTED}|[^,]+")
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 
 
+def term(field: str, *values: str) -> str:
+    """Write that a field has one of these values."""
+    return f"{field}:{','.join(map(quote, values))}"
+
+
 @dataclass(frozen=True)
 class Search:
     """A query's text as the items that must all hold."""
@@ -45,14 +50,14 @@ class Search:
 
     def only(self, field: str, value: str) -> str:
         """Write the query with a field restricted to one value."""
-        return _text([*self._rest(field), f"{field}:{quote(value)}"])
+        return _text([*self._rest(field), term(field, value)])
 
     def toggled(self, field: str, value: str) -> str:
         """Write the query with one value of a field more, or without it where it has it."""
         chosen = list(self.values(field))
         chosen = [one for one in chosen if one != value] if value in chosen else [*chosen, value]
         rest = self._rest(field)
-        return _text([*rest, f"{field}:{','.join(map(quote, chosen))}"] if chosen else rest)
+        return _text([*rest, term(field, *chosen)] if chosen else rest)
 
     def _rest(self, field: str) -> list[str]:
         return [item for item in self.items if not _values(item, field)]

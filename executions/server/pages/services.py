@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request, Response
 from executions.client import Client
 from executions.errors import Conflict, InvalidInput, InvalidSetting
 from executions.policy import ON_RESET
-from executions.query.tree import quote
+from executions.server.pages.search import term
 from executions.server.pages.site import Form, PageRoute, Sent, redirect, render
 from executions.server.security.require import Administering, Operating, Viewing
 from executions.service import Service
@@ -89,7 +89,7 @@ def resume(request: Request, client: Operating, name: str) -> Response:
 def _show(
     request: Request, client: Client, found: Service, status: int = 200, refused: str = "", sent: Form | None = None
 ) -> Response:
-    counts = client.executions.facets(f"service:{quote(found.name)}", by=("status",))["status"]
+    counts = client.executions.facets(term("service", found.name), by=("status",))["status"]
     values = {key: _text(getattr(found, key)) for key, *_ in SETTINGS} | {"on_reset": found.on_reset}
     return render(
         request,

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from executions.client import Client
 from executions.errors import ExecutionsError, NotFound
 from executions.execution import Execution
+from executions.server.pages.search import term
 from executions.server.pages.words import ago, some, utc
 from executions.states import Reason, Status
 
@@ -40,7 +41,7 @@ def _service(client: Client, name: str) -> Iterator[str]:
     if service.paused:
         yield f"Service {name} is paused; nothing of it starts until it is resumed."
     if service.concurrency:
-        running = client.executions.count(f'service:"{name}" AND status:running')
+        running = client.executions.count(f"{term('service', name)} AND status:running")
         if running >= service.concurrency:
             yield f"Service {name} runs {running} of at most {service.concurrency} executions."
 
