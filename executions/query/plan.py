@@ -1,23 +1,28 @@
 """How a query is answered: which bitmaps are combined, which ranges hold, what the records must tell.
 
-A plan knows nothing of Redis. `bits` is an expression over the registry's bitmaps that gives every match and,
-where some field has no bitmap, more than the matches; the registry then looks at the records of these.
+A plan knows nothing of Redis. `bits` is an expression over what the registry has indexes for. Where only the records
+know, it holds `RECORDS`, of which nothing is known: `bounds` then gives the narrowest expression that no match lies
+outside of, and the registry looks at the records of what is left.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from executions.query import times
-from executions.query.fields import FIELDS, Kind
-from executions.query.tree import And, Bound, Node, Not, Query, Range, Term
+from executions.query.conditions import CONDITIONS
+from executions.query.fields import FIELDS, Kind, Match, split_name
+from executions.query.meaning import ranges_of
+from executions.query.tree import And, Bound, Has, Node, Not, Or, Query, Range, Term, Word
+from executions.query.values import end_of, meant_by
 from executions.states import REASONS
 
 
 @dataclass(frozen=True)
 class Span:
-    """A field's value lies between two whole numbers of microseconds, both included."""
+    """A field's value lies between two whole numbers, microseconds where it is a time, both included."""
 
     field: str
     low: int | None
@@ -42,6 +47,14 @@ class Bit:
 
 
 @dataclass(frozen=True)
+class Beginning:
+    """The numbers in the bitmaps of all values of a counted field that begin so; any value where it is empty."""
+
+    field: str
+    text: str
+
+
+@dataclass(frozen=True)
 class Ids:
     """The numbers of these executions."""
 
@@ -56,15 +69,31 @@ class Within:
 
 
 @dataclass(frozen=True)
+class Valued:
+    """The numbers whose property or metric lies between two values, or has one at all."""
+
+    field: str
+    low: float | str | None = None
+    high: float | str | None = None
+    low_included: bool = True
+    high_included: bool = True
+
+
+@dataclass(frozen=True)
+class OnRecords:
+    """Numbers that only the records know."""
+
+
+@dataclass(frozen=True)
 class All:
-    """The numbers in every one of these."""
+    """The numbers in every one of these: all there are, where these are none."""
 
     items: tuple[Bits, ...]
 
 
 @dataclass(frozen=True)
 class AnyOf:
-    """The numbers in at least one of these."""
+    """The numbers in at least one of these: none, where these are none."""
 
     items: tuple[Bits, ...]
 
@@ -76,7 +105,12 @@ class Without:
     item: Bits
 
 
-Bits: TypeAlias = Bit | Ids | Within | All | AnyOf | Without
+Leaf: TypeAlias = Bit | Beginning | Ids | Within | Valued | OnRecords
+Bits: TypeAlias = Leaf | All | AnyOf | Without
+
+RECORDS = OnRecords()
+EVERYTHING = All(())
+NOTHING = AnyOf(())
 
 
 @dataclass(frozen=True)
@@ -84,13 +118,13 @@ class Plan:
     """How one query is answered at one time."""
 
     query: Query
-    #: `None` where no bitmap narrows the query.
+    #: `None` where nothing but ranges narrows the query.
     bits: Bits | None
-    #: Ranges over started, finished and duration, one for each field.
+    #: Ranges over started, finished and duration that must hold, one for each field.
     spans: tuple[Span, ...]
     created: Span | None
-    #: Fields of the query that only the records know.
-    unindexed: frozenset[str]
+    #: The ranges that stand inside of something, for those that look at records.
+    inner: Mapping[Range, Span]
 
     @property
     def is_everything(self) -> bool:
@@ -101,93 +135,159 @@ class Plan:
     def counted_terms(self) -> tuple[str, ...] | None:
         """The terms whose counts add up to the number of matches, where the query is as simple as that."""
         items = self.query.root.items
-        if len(items) != 1 or not isinstance(items[0], Term) or not FIELDS[items[0].field].counted:
+        term = items[0] if len(items) == 1 else None
+        if not isinstance(term, Term) or term.match is not Match.IS or not split_name(term.field)[0].counted:
             return None
-        return tuple(f"{items[0].field}:{value}" for value in items[0].values)
+        return tuple(f"{term.field}:{value}" for value in term.values)
 
 
 def make_plan(query: Query, now_us: int) -> Plan:
     """Plan a query; relative times count from `now_us`."""
     spans: dict[str, Span] = {}
+    inner: dict[Range, Span] = {}
     bits: list[Bits] = []
-    unindexed: set[str] = set()
     for item in query.root.items:
-        if isinstance(item, Range):
+        if isinstance(item, Range) and split_name(item.field)[0].ordered:
             span = _span(item, now_us)
             spans[item.field] = spans[item.field].and_also(span) if item.field in spans else span
             continue
-        unindexed |= _unindexed(item)
-        narrowed = _bits(item)
-        if narrowed is not None:
-            bits.append(narrowed)
+        inner |= {one: _span(one, now_us) for one in ranges_of(item) if not split_name(one.field)[0].is_keyed}
+        bits.append(_bits(item, inner))
     created = spans.pop("created", None)
-    return Plan(query, _all(bits), tuple(spans.values()), created, frozenset(unindexed))
+    return Plan(query, all_of(bits) if bits else None, tuple(spans.values()), created, inner)
 
 
 def is_relative(query: Query) -> bool:
     """Whether the query means something else at another time."""
-    bounds = [bound for item in query.root.items if isinstance(item, Range) for bound in (item.low, item.high) if bound]
-    return any(times.is_relative(bound.text) for bound in bounds)
+    ranges = [item for item in ranges_of(query.root) if FIELDS.get(item.field, FIELDS["id"]).kind is Kind.TIME]
+    return any(times.is_relative(bound.text) for item in ranges for bound in (item.low, item.high) if bound)
 
 
-def _all(items: list[Bits]) -> Bits | None:
-    if not items:
-        return None
-    return items[0] if len(items) == 1 else All(tuple(items))
+def all_of(items: Iterable[Bits]) -> Bits:
+    """Put expressions together that must all hold."""
+    flat = [one for item in items for one in (item.items if isinstance(item, All) else (item,))]
+    if NOTHING in flat:
+        return NOTHING
+    return flat[0] if len(flat) == 1 else All(tuple(flat))
 
 
-def _bits(node: Node) -> Bits | None:
-    """Give an expression that no match lies outside of; `None` where nothing is known."""
+def any_of(items: Iterable[Bits]) -> Bits:
+    """Put expressions together of which one must hold."""
+    flat = [one for item in items for one in (item.items if isinstance(item, AnyOf) else (item,))]
+    if EVERYTHING in flat:
+        return EVERYTHING
+    return flat[0] if len(flat) == 1 else AnyOf(tuple(flat))
+
+
+def without(item: Bits) -> Bits:
+    """Give the complement of an expression."""
+    if item in (EVERYTHING, NOTHING):
+        return NOTHING if item == EVERYTHING else EVERYTHING
+    return item.item if isinstance(item, Without) else Without(item)
+
+
+def leaves_of(bits: Bits | None) -> list[Leaf]:
+    """Give the leaves of an expression."""
+    match bits:
+        case None:
+            return []
+        case All() | AnyOf():
+            return [leaf for item in bits.items for leaf in leaves_of(item)]
+        case Without():
+            return leaves_of(bits.item)
+        case _:
+            return [bits]
+
+
+def bounds(bits: Bits, resolved: Callable[[Leaf], Bits | None]) -> tuple[Bits, Bits]:
+    """Give what surely matches and what may match; `resolved` gives a leaf as it is answered, if it is."""
+    match bits:
+        case All() | AnyOf():
+            join = all_of if isinstance(bits, All) else any_of
+            pairs = [bounds(item, resolved) for item in bits.items]
+            return join(sure for sure, _ in pairs), join(may for _, may in pairs)
+        case Without():
+            sure, may = bounds(bits.item, resolved)
+            return without(may), without(sure)
+        case _:
+            found = None if isinstance(bits, OnRecords) else resolved(bits)
+            return (NOTHING, EVERYTHING) if found is None else (found, found)
+
+
+def _bits(node: Node, inner: Mapping[Range, Span]) -> Bits:
     match node:
         case Term():
-            return _term_bits(node)
-        case Not():
-            # What is known of an unindexed field is too much; its complement would be too little.
-            inner = None if _unindexed(node.item) else _bits(node.item)
-            return None if inner is None else Without(inner)
-        case And():
-            return _all([bits for item in node.items if (bits := _bits(item)) is not None])
+            return _term_bits(node, inner)
+        case Has():
+            return _has_bits(node.field)
+        case Word():
+            return RECORDS
         case Range():
-            return None
+            return _range_bits(node, inner)
+        case Not():
+            return without(_bits(node.item, inner))
+        case And():
+            return all_of(_bits(item, inner) for item in node.items)
+        case Or():
+            return any_of(_bits(item, inner) for item in node.items)
 
 
-def _term_bits(term: Term) -> Bits | None:
-    if term.field == "reason":
+def _term_bits(term: Term, inner: Mapping[Range, Span]) -> Bits:
+    field, _ = split_name(term.field)
+    if field.kind is Kind.CONDITION:
+        return any_of(_bits(CONDITIONS[value], inner) for value in term.values)
+    if field.kind is Kind.REASON:
         statuses = [status for status, reasons in REASONS.items() if reasons & set(term.values)]
-        return _any([Bit(f"status:{status}") for status in statuses])
-    if term.field == "id":
+        return all_of([any_of(Bit(f"status:{status}") for status in statuses), RECORDS])
+    if field.kind is Kind.PROPERTY:
+        return _property_bits(term)
+    if term.match is Match.BEGINS and field.counted:
+        return any_of(Beginning(field.name, value) for value in term.values)
+    if term.match is not Match.IS or not field.indexed:
+        return RECORDS
+    if field.name == "id":
         return Ids(term.values)
-    if not FIELDS[term.field].indexed:
-        return None
     terms: list[Bits] = [Bit(f"{term.field}:{value}") for value in term.values]
     # The root itself belongs to what is below it, but its record does not name itself.
-    return _any([*terms, Ids(term.values)] if term.field == "root" else terms)
+    return any_of([*terms, Ids(term.values)] if field.name == "root" else terms)
 
 
-def _any(items: list[Bits]) -> Bits:
-    return items[0] if len(items) == 1 else AnyOf(tuple(items))
+def _property_bits(term: Term) -> Bits:
+    if term.match is not Match.IS:
+        return all_of([Valued(term.field), RECORDS])
+    found: list[Bits] = []
+    for value in term.values:
+        found += [Valued(term.field, one, one) for one in meant_by(value)]
+    return any_of(found)
 
 
-def _unindexed(node: Node) -> frozenset[str]:
-    match node:
-        case Term():
-            return frozenset() if FIELDS[node.field].indexed else frozenset((node.field,))
-        case Not():
-            return _unindexed(node.item)
-        case And():
-            return frozenset().union(*(_unindexed(item) for item in node.items))
-        case Range():
-            return frozenset()
+def _has_bits(name: str) -> Bits:
+    field, _ = split_name(name)
+    if field.is_keyed:
+        return Valued(name)
+    if field.name == "started":
+        return Bit("has:started")
+    return Beginning(field.name, "") if field.counted else RECORDS
+
+
+def _range_bits(item: Range, inner: Mapping[Range, Span]) -> Bits:
+    field, _ = split_name(item.field)
+    if not field.is_keyed:
+        return Within(inner[item]) if field.ordered and field.name != "created" else RECORDS
+    low, high = end_of(item.low), end_of(item.high)
+    return Valued(
+        item.field, low, high, item.low is None or item.low.inclusive, item.high is None or item.high.inclusive
+    )
 
 
 def _span(item: Range, now_us: int) -> Span:
-    is_time = FIELDS[item.field].kind is Kind.TIME
+    kind = FIELDS[item.field].kind
 
     def period(bound: Bound) -> tuple[int, int]:
-        if is_time:
+        if kind is Kind.TIME:
             return times.read_moment(bound.text, now_us)
-        length = times.read_length(bound.text)
-        return length, length + 1
+        number = times.read_length(bound.text) if kind is Kind.DURATION else int(bound.text)
+        return number, number + 1
 
     low = high = None
     if item.low:

@@ -4,24 +4,57 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from executions.query.fields import BY_WORD, HAS, Match, split_name
+
 _BARE = re.compile(r"[\w@.:/+#%\-]+")
+_BARE_KEY = re.compile(r"[\w@./+#%][\w@./+#%\-]*")
 KEYWORDS = frozenset({"AND", "OR", "NOT", "TO"})
+
+#: A word that is the id of an execution.
+ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Term:
-    """The field has one of these values."""
+    """The field has one of these values, or one that begins with or holds one of them."""
 
     field: str
     values: tuple[str, ...]
+    match: Match = Match.IS
     position: int = dataclasses.field(default=0, compare=False)
 
     def __str__(self) -> str:
-        return f"{self.field}:{','.join(quote(value) for value in self.values)}"
+        usual = split_name(self.field)[0].match
+        sign = "~" if self.match is Match.HOLDS else "=" if self.match is Match.IS is not usual else ":"
+        star = "*" if self.match is Match.BEGINS else ""
+        return write_name(self.field) + sign + ",".join(quote(value) + star for value in self.values)
+
+
+@dataclass(frozen=True)
+class Has:
+    """The field has some value."""
+
+    field: str
+    position: int = dataclasses.field(default=0, compare=False)
+
+    def __str__(self) -> str:
+        return f"{HAS}:{write_name(self.field)}"
+
+
+@dataclass(frozen=True)
+class Word:
+    """The text occurs in what people call the execution by: its names, tags, properties, message and error."""
+
+    text: str
+    position: int = dataclasses.field(default=0, compare=False)
+
+    def __str__(self) -> str:
+        plain = _BARE_KEY.fullmatch(self.text) and self.text.lower() not in {*BY_WORD, HAS}
+        return quote(self.text) if plain and not ID.fullmatch(self.text) else _quoted(self.text)
 
 
 @dataclass(frozen=True)
@@ -42,13 +75,14 @@ class Range:
     position: int = dataclasses.field(default=0, compare=False)
 
     def __str__(self) -> str:
+        name = write_name(self.field)
         if self.low and self.high:
-            return f"{self.field}:{quote(self.low.text)} TO {quote(self.high.text)}"
+            return f"{name}:{quote(self.low.text)} TO {quote(self.high.text)}"
         if self.low:
-            return f"{self.field}:>{'=' if self.low.inclusive else ''}{quote(self.low.text)}"
+            return f"{name}:>{'=' if self.low.inclusive else ''}{quote(self.low.text)}"
         if self.high:
-            return f"{self.field}:<{'=' if self.high.inclusive else ''}{quote(self.high.text)}"
-        return f"{self.field}:* TO *"
+            return f"{name}:<{'=' if self.high.inclusive else ''}{quote(self.high.text)}"
+        return f"{name}:* TO *"
 
 
 @dataclass(frozen=True)
@@ -58,7 +92,7 @@ class Not:
     item: Node
 
     def __str__(self) -> str:
-        return f"-{self.item}"
+        return f"NOT {_within(self.item)}" if isinstance(self.item, And | Or) else f"-{self.item}"
 
 
 @dataclass(frozen=True)
@@ -68,10 +102,21 @@ class And:
     items: tuple[Node, ...] = ()
 
     def __str__(self) -> str:
-        return " AND ".join(str(item) for item in self.items)
+        return " AND ".join(map(_within, self.items))
 
 
-Node: TypeAlias = Term | Range | Not | And
+@dataclass(frozen=True)
+class Or:
+    """What at least one of the items matches."""
+
+    items: tuple[Node, ...]
+
+    def __str__(self) -> str:
+        return " OR ".join(map(_within, self.items))
+
+
+Leaf: TypeAlias = Term | Has | Word | Range
+Node: TypeAlias = Leaf | Not | And | Or
 
 
 @dataclass(frozen=True)
@@ -81,7 +126,8 @@ class Query:
     root: And = And()
 
     def __str__(self) -> str:
-        return str(self.root)
+        items = self.root.items
+        return str(items[0]) if len(items) == 1 else str(self.root)
 
     @property
     def key(self) -> str:
@@ -89,32 +135,37 @@ class Query:
         return " AND ".join(sorted({str(item) for item in self.root.items}))
 
 
+def all_of(items: Iterable[Node]) -> Node:
+    """Put items together that must all match; those of an inner `And` become its own."""
+    flat = [one for item in items for one in (item.items if isinstance(item, And) else (item,))]
+    return flat[0] if len(flat) == 1 else And(tuple(flat))
+
+
+def any_of(items: Iterable[Node]) -> Node:
+    """Put items together of which one must match."""
+    flat = [one for item in items for one in (item.items if isinstance(item, Or) else (item,))]
+    return flat[0] if len(flat) == 1 else Or(tuple(flat))
+
+
+def negated(item: Node) -> Node:
+    """Give what an item does not match."""
+    return item.item if isinstance(item, Not) else Not(item)
+
+
 def quote(value: str) -> str:
     """Write a value so that it is read back as it is."""
-    if _BARE.fullmatch(value) and value.upper() not in KEYWORDS:
-        return value
-    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return value if _BARE.fullmatch(value) and value.upper() not in KEYWORDS else _quoted(value)
 
 
-def matches(node: Node, values: Callable[[str], Collection[str]], within: Callable[[Range], bool]) -> bool:
-    """Tell whether a thing matches: `values` gives its values of a field, `within` whether a range holds."""
-    match node:
-        case Term():
-            return any(value in node.values for value in values(node.field))
-        case Range():
-            return within(node)
-        case Not():
-            return not matches(node.item, values, within)
-        case And():
-            return all(matches(item, values, within) for item in node.items)
+def write_name(name: str) -> str:
+    """Write the name of a field, with its key."""
+    word, dot, key = name.partition(".")
+    return word + dot + (key if not key or _BARE_KEY.fullmatch(key) else _quoted(key))
 
 
-def fields_of(node: Node) -> frozenset[str]:
-    """Give the fields that a query names."""
-    match node:
-        case Term() | Range():
-            return frozenset((node.field,))
-        case Not():
-            return fields_of(node.item)
-        case And():
-            return frozenset().union(*(fields_of(item) for item in node.items))
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _within(item: Node) -> str:
+    return f"({item})" if isinstance(item, And | Or) else str(item)

@@ -8,13 +8,15 @@ after it can have been trimmed; if it is not, that is said.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from executions.clock import to_datetime
 from executions.errors import InvalidQuery
 from executions.query import Query, parse
-from executions.query.tree import fields_of, matches
+from executions.query.meaning import fields_of, matches
+from executions.query.tree import Range
 from executions.registry.connection import RedisClient, translated
 from executions.registry.space import Space
 from executions.states import Reason, Status
@@ -40,6 +42,25 @@ _SOCKET_TIMEOUT_S = 15.0
 
 #: A place in a stream: milliseconds, and a number within them.
 _Place = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class _Event:
+    """An event as a query sees it; one that asks for more than this has been refused."""
+
+    said: Mapping[str, Any]
+
+    def values(self, field: str) -> tuple[str, ...]:
+        return (self.said[field] or "",)
+
+    def is_one_of(self, field: str, values: tuple[str, ...]) -> bool:
+        return self.said[field] in values
+
+    def within(self, item: Range) -> bool:
+        return False
+
+    def texts(self) -> tuple[str, ...]:
+        return ()
 
 
 class EventFeed(Iterator[dict[str, Any]]):
@@ -87,7 +108,7 @@ class EventFeed(Iterator[dict[str, Any]]):
                 own.close()
 
     def _wants(self, event: dict[str, Any]) -> bool:
-        return matches(self._query.root, lambda field: (event[field] or "",), lambda _: True)
+        return matches(self._query.root, _Event(event))
 
     @translated
     def _read(self, client: RedisClient) -> list[list[tuple[_Place, dict[bytes, bytes]]]]:

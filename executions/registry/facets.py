@@ -14,8 +14,9 @@ from executions.registry.connection import RedisClient
 from executions.registry.indexes import CHUNK_BYTES, FIELDS_AT_ONCE
 from executions.registry.keys import ShardKeys
 from executions.registry.rounds import Steps, batches, hmget, hscan, run, zcount
-from executions.registry.rows import RECORD_WORK, codes_of, read_fields, values_of
+from executions.registry.rows import RECORD_WORK, read_fields
 from executions.registry.selection import Selection, score_bounds, score_key
+from executions.registry.subjects import Subject, codes_of
 from executions.states import Status
 
 #: Fields that can be counted by value: those that the registry keeps counts of.
@@ -47,7 +48,7 @@ def count_quickly(client: RedisClient, shards: Sequence[ShardKeys], plan: Plan) 
     terms = _STATUS_TERMS if plan.is_everything else plan.counted_terms
     if terms is not None:
         return sum(run(client, [_sum(keys, terms) for keys in shards]))
-    if plan.bits is None and plan.created is None and len(plan.spans) == 1 and not plan.unindexed:
+    if plan.bits is None and plan.created is None and len(plan.spans) == 1:
         span = plan.spans[0]
         return sum(run(client, [_span_size(score_key(keys, span.field), score_bounds(span)) for keys in shards]))
     return None
@@ -77,7 +78,7 @@ def facet_steps(
         rows = yield from read_fields(selection.keys, matches.numbers(), codes_of(fields))
         for execution_id, raw in rows.values():
             for field in fields:
-                found[field].update(values_of(field, execution_id, raw))
+                found[field].update(Subject(execution_id, raw, {}).values(field))
         return found
     for some in batches(chunks, FIELDS_AT_ONCE):
         for piece in batches(pairs, max(1, FIELDS_AT_ONCE // len(some))):
@@ -89,13 +90,17 @@ def facet_steps(
     return found
 
 
-def merged_facets(parts: Iterable[dict[str, Counter[str]]], known: dict[str, Facet]) -> dict[str, Facet]:
+def merged_facets(
+    parts: Iterable[dict[str, Counter[str]]], known: dict[str, Facet], seen: Sequence[Selection]
+) -> dict[str, Facet]:
     """Add up the counts of all shards."""
+    is_whole = not any(selection.is_cut for selection in seen)
+    scanned = sum(selection.scanned for selection in seen)
     found: dict[str, Counter[str]] = {field: Counter() for field in known}
     for part in parts:
         for field, values in part.items():
             found[field].update(values)
-    return {field: _facet(values, known[field].complete) for field, values in found.items()}
+    return {field: _facet(values, known[field].complete and is_whole, scanned) for field, values in found.items()}
 
 
 def _common(whole: bytes, replies: Sequence[bytes | None]) -> int:
@@ -105,9 +110,9 @@ def _common(whole: bytes, replies: Sequence[bytes | None]) -> int:
     return (int.from_bytes(whole, "little") & int.from_bytes(other, "little")).bit_count()
 
 
-def _facet(values: Counter[str], complete: bool) -> Facet:
+def _facet(values: Counter[str], complete: bool, scanned: int = 0) -> Facet:
     ordered = sorted(((value, n) for value, n in values.items() if n > 0), key=lambda item: (-item[1], item[0]))
-    return Facet(dict(ordered[:VALUES_SHOWN]), complete and len(ordered) <= VALUES_SHOWN)
+    return Facet(dict(ordered[:VALUES_SHOWN]), complete and len(ordered) <= VALUES_SHOWN, scanned)
 
 
 def _sum(keys: ShardKeys, terms: Sequence[str]) -> Steps[int]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from executions.query.plan import All, AnyOf, Bit, Bits, Ids, Within, Without
+from executions.query.plan import All, AnyOf, Bit, Bits, Without
 from executions.registry.keys import ShardKeys
 from executions.registry.rounds import Steps, batches, hmget
 
@@ -198,14 +198,12 @@ def _terms(bits: Bits) -> set[str]:
             return set().union(*(_terms(item) for item in bits.items))
         case Without():
             return {EXISTING} | _terms(bits.item)
-        case Ids() | Within():
+        case _:
             return set()
 
 
 def _evaluate(bits: Bits, words: Mapping[Bits, int]) -> int:
     match bits:
-        case Bit() | Ids() | Within():
-            return words[bits]
         case All():
             value = _evaluate(bits.items[0], words)
             for item in bits.items[1:]:
@@ -218,3 +216,5 @@ def _evaluate(bits: Bits, words: Mapping[Bits, int]) -> int:
             return value
         case Without():
             return words[Bit(EXISTING)] & ~_evaluate(bits.item, words)
+        case _:
+            return words[bits]

@@ -8,21 +8,20 @@ from dataclasses import dataclass, field
 
 from executions.execution import Execution
 from executions.query.cursor import Place, Sort
-from executions.query.tree import fields_of
+from executions.query.meaning import fields_of
 from executions.registry.connection import RedisClient
 from executions.registry.records import SUMMARY_FIELDS
 from executions.registry.rounds import Steps, run
 from executions.registry.rows import (
     RECORD_WORK,
-    Raw,
     accepts,
-    codes_of,
     read_fields,
     read_matching,
     read_records,
     summary,
 )
 from executions.registry.selection import Selection
+from executions.registry.subjects import Raw, codes_of
 from executions.registry.walks import Candidate, NumberWalk, SortedWalk, not_before
 
 #: Rows that are read of each shard beyond its even share of a page.
@@ -94,7 +93,7 @@ class Lane:
         """Give the executions of the rows that were given out, by id."""
         keys = self.selection.keys
         found = {row.number: (row.id, row.raw) for row in self.given}
-        if self._codes is not SUMMARY_FIELDS:
+        if self.shards > 1:
             known = {row.number: row.id for row in self.given}
             found = dict((yield from read_records(keys, known, SUMMARY_FIELDS)))
         return {one: summary(one, raw, keys.shard, self.shards) for one, raw in found.values()}
@@ -102,17 +101,18 @@ class Lane:
     @property
     def _codes(self) -> Sequence[str]:
         """What is read of a candidate: all that is shown, or with many shards just what decides."""
-        if self.shards == 1:
-            return SUMMARY_FIELDS
-        return codes_of({"created", *fields_of(self.selection.plan.query.root)})
+        deciding = codes_of({"created", *fields_of(self.selection.plan.query.root)})
+        return tuple(dict.fromkeys((*SUMMARY_FIELDS, *deciding))) if self.shards == 1 else deciding
 
     def _read(self, candidates: Sequence[Candidate]) -> Steps[list[Row]]:
         plan, keys = self.selection.plan, self.selection.keys
         numbers = [number for number, _ in candidates]
         self.selection.budget.spend(len(numbers) * RECORD_WORK)
-        if plan.unindexed and self.shards == 1:
-            # Many may fall through: look at the deciding parts of the records first.
-            numbers = yield from read_matching(plan, keys, numbers)
+        if not self.selection.is_exact:
+            self.selection.scanned += len(numbers)
+            if self.shards == 1:
+                # Many may fall through: look at the deciding parts of the records first.
+                numbers = yield from read_matching(plan, keys, numbers)
         found = yield from read_fields(keys, numbers, self._codes)
         rows = []
         for number, score in candidates:
@@ -127,8 +127,17 @@ class Lane:
         return lacks, -value if self.sort.descending else value, self.turn
 
 
-def merge(client: RedisClient, lanes: Sequence[Lane], limit: int) -> tuple[list[Execution], list[Place] | None]:
-    """Take up to `limit` executions in order; give the places of the next page, where there may be one."""
+@dataclass(frozen=True)
+class Merged:
+    """What a page holds, the places of the next one where there may be one, and whether it was cut short."""
+
+    items: list[Execution]
+    places: list[Place] | None
+    is_cut: bool
+
+
+def merge(client: RedisClient, lanes: Sequence[Lane], limit: int) -> Merged:
+    """Take up to `limit` executions in order."""
     rows: list[Row] = []
     want = _share(lanes, limit)
     while True:
@@ -138,7 +147,8 @@ def merge(client: RedisClient, lanes: Sequence[Lane], limit: int) -> tuple[list[
         full = [lane for lane in lanes if lane.rows]
         if is_cut or len(rows) == limit or not full:
             more = is_cut or bool(full)
-            return _pictures(client, lanes, rows), _places(lanes, rows) if more else None
+            places = _places(lanes, rows) if more else None
+            return Merged(_pictures(client, lanes, rows), places, is_cut and len(rows) < limit)
         rows.append(min(full, key=lambda lane: lane.rows[0].key).give())
 
 
@@ -162,5 +172,6 @@ def _places(lanes: Sequence[Lane], rows: Sequence[Row]) -> list[Place]:
 
 def _share(lanes: Sequence[Lane], limit: int) -> int:
     """Give how many rows to read of each shard at once: a little more than its share, as shares are never even."""
-    wanted = max(limit, _CHECKED_AT_ONCE) if lanes[0].selection.plan.unindexed else limit
+    is_exact = all(lane.selection.is_exact for lane in lanes)
+    wanted = limit if is_exact else max(limit, _CHECKED_AT_ONCE)
     return limit + 1 if len(lanes) == 1 and wanted == limit else wanted // len(lanes) + _MARGIN

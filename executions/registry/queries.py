@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 from executions.errors import InvalidInput, NotFound
 from executions.execution import Execution
-from executions.page import Facet, Page
+from executions.page import Count, Facet, Page
 from executions.query import (
     Cursor,
     Place,
@@ -54,6 +53,10 @@ MAX_LIMIT = 500
 #: several); and the least of it for one shard. More would find more, but a page should never take long.
 _PAGE_WORK = 40_000
 _SHARD_WORK = 10_000
+
+#: Records that are looked at to count matches in what has no index, over all shards, and the least of one shard.
+CHECKED_AT_MOST = 10_000
+_CHECKED_OF_A_SHARD = 1000
 
 #: Points of step metrics that one command reads; the stream itself is capped.
 _POINTS_AT_ONCE = 1000
@@ -146,8 +149,8 @@ class Queries:
         """Give one page of the executions that match.
 
         `sort` is created, started, finished or duration, with `-` in front for the largest first; executions
-        without a value come last. `reason` and `principal` have no index and are looked up on the records:
-        then, as with every query that finds little in much, a page may be short and still have a next one.
+        without a value come last. What has no index is looked up on the records: then, as with every query that
+        finds little in much, a page may be short and still have a next one. It says what was read for it.
         """
         if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= MAX_LIMIT:
             raise InvalidInput(f"limit must be a whole number from 1 to {MAX_LIMIT}, not {limit!r}")
@@ -155,11 +158,10 @@ class Queries:
         begun = decode_cursor(cursor, tree, order, self._space.shards) if cursor else None
         now_us = begun.now_us if begun else self._now_us(tree)
         lanes = self._lanes(make_plan(tree, now_us), order, begun)
-        items, places = merge(self._space.client, lanes, limit)
-        bound = tuple(self._bind(execution) for execution in items)
-        if places is None:
-            return Page(bound)
-        return Page(bound, encode_cursor(Cursor(tuple(places), now_us), tree, order))
+        found = merge(self._space.client, lanes, limit)
+        after = None if found.places is None else encode_cursor(Cursor(tuple(found.places), now_us), tree, order)
+        scanned = sum(lane.selection.scanned for lane in lanes)
+        return Page(tuple(map(self._bind, found.items)), after, scanned, found.is_cut)
 
     def iterate(
         self, query: str | Query | None = None, sort: str = "-created", batch: int = MAX_LIMIT
@@ -172,17 +174,22 @@ class Queries:
             yield from page
 
     @translated
-    def count(self, query: str | Query | None = None) -> int:
-        """Count the executions that match, exactly.
+    def count(self, query: str | Query | None = None) -> Count:
+        """Count the executions that match.
 
-        Fields without an index (`reason`, `principal`) are looked up on at most 10,000 records of a shard;
-        where the rest of the query leaves more, it is refused with `InvalidQuery`.
+        Exactly, where indexes know. Where only records can tell, the newest ten thousand that the rest of the
+        query leaves are read, and the count says that it is not `complete` if there are more.
         """
         plan = self._plan(query)
         quick = facets.count_quickly(self._space.client, self._space.all_keys(), plan)
         if quick is not None:
-            return quick
-        return sum(run(self._space.client, [self._counted(keys, plan) for keys in self._space.all_keys()]))
+            return Count(quick)
+        found = run(self._space.client, [self._settled(keys, plan) for keys in self._space.all_keys()])
+        return Count(
+            sum(selection.matches.count() for selection in found),
+            complete=not any(selection.is_cut for selection in found),
+            scanned=sum(selection.scanned for selection in found),
+        )
 
     @translated
     def facets(
@@ -192,7 +199,7 @@ class Queries:
     ) -> dict[str, Facet]:
         """Count the executions that match by the values of some fields, the most frequent first.
 
-        Fields: status, function, service, queue, worker, pipeline, stage; at most 100 values of each.
+        Those that have counts, see `query.fields`; at most 100 values of each. Bounded like `count`.
         """
         fields = facets.facet_fields(by)
         plan = self._plan(query)
@@ -201,8 +208,9 @@ class Queries:
         if plan.is_everything:
             return known
         values = {field: list(facet) for field, facet in known.items()}
-        parts = run(client, [self._faceted(keys, plan, fields, values) for keys in shards])
-        return facets.merged_facets(parts, known)
+        seen = run(client, [self._settled(keys, plan) for keys in shards])
+        parts = run(client, [facets.facet_steps(selection, fields, values) for selection in seen])
+        return facets.merged_facets(parts, known, seen)
 
     def _lanes(self, plan: Plan, sort: Sort, begun: Cursor | None) -> list[Lane]:
         shards = self._space.all_keys()
@@ -217,19 +225,9 @@ class Queries:
             for selection, place in zip(opened, places, strict=True)
         ]
 
-    def _counted(self, keys: ShardKeys, plan: Plan) -> Steps[int]:
-        selection = yield from self._settled(keys, plan)
-        return selection.matches.count()
-
-    def _faceted(
-        self, keys: ShardKeys, plan: Plan, fields: Sequence[str], values: dict[str, list[str]]
-    ) -> Steps[dict[str, Counter[str]]]:
-        selection = yield from self._settled(keys, plan)
-        return (yield from facets.facet_steps(selection, fields, values))
-
     def _settled(self, keys: ShardKeys, plan: Plan) -> Steps[Selection]:
         selection = yield from open_selection(keys, plan, self._space.shard, Budget(_UNBOUNDED))
-        yield from selection.settle()
+        yield from selection.settle(max(CHECKED_AT_MOST // self._space.shards, _CHECKED_OF_A_SHARD))
         return selection
 
     def _plan(self, query: str | Query | None) -> Plan:

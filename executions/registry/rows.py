@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from executions import ids
 from executions.clock import to_datetime
 from executions.execution import Execution
+from executions.query.meaning import fields_of, matches
 from executions.query.plan import Plan
-from executions.query.tree import fields_of, matches
 from executions.registry import submission as submissions
 from executions.registry.keys import ShardKeys
 from executions.registry.outcomes import Accepted
-from executions.registry.records import FORMAT, decode_record
-from executions.registry.rounds import Steps, batches, hmget
+from executions.registry.records import FORMAT, SUMMARY_FIELDS, decode_record
+from executions.registry.rounds import Steps, batches, by_name, hmget
+from executions.registry.subjects import PROPERTIES, Raw, Subject, codes_of
 from executions.registry.submission import Submission
 from executions.states import Reason
 
@@ -31,55 +31,19 @@ RECORDS_AT_ONCE = 500
 #: Reading one record costs as much as reading so many bitmap chunks.
 RECORD_WORK = 10
 
-#: Where a record keeps what a query may ask for. The id is known without it.
-_CODES = {
-    "status": "st",
-    "reason": "rs",
-    "function": "fn",
-    "service": "sv",
-    "queue": "qu",
-    "worker": "wk",
-    "pipeline": "pl",
-    "stage": "sg",
-    "tag": "tg",
-    "parent": "pa",
-    "root": "ro",
-    "name": "nm",
-    "principal": "pr",
-    "commit": "gc",
-    "branch": "gb",
-    "created": "cr",
-}
-
-Raw = Mapping[str, str]
-
-
-def codes_of(fields: Iterable[str]) -> tuple[str, ...]:
-    """Give the parts of a record that tell these fields, and its number."""
-    return ("no", *sorted({_CODES[field] for field in fields if field in _CODES}))
-
-
-def values_of(field: str, execution_id: str, raw: Raw) -> Collection[str]:
-    """Give the values that an execution has in a field."""
-    if field == "id":
-        return (execution_id,)
-    text = raw.get(_CODES[field], "")
-    if field == "root":
-        return (execution_id, text)
-    if field == "tag":
-        return json.loads(text) if text else ()
-    return (text,) if text else ()
+#: Fields of a record among which its properties are looked for: more than all but the oddest have.
+_FIELDS_SEEN = 5000
 
 
 def accepts(plan: Plan, execution_id: str, raw: Raw) -> bool:
     """Tell whether the record itself matches.
 
     The bitmaps were read a moment earlier, and know neither every field nor the exact time of creation. The
-    ranges over started, finished and duration are answered by their sorted sets alone.
+    ranges over started, finished and duration that must hold are answered by their sorted sets alone.
     """
     if plan.created and not plan.created.holds(int(raw.get("cr", 0))):
         return False
-    return matches(plan.query.root, lambda field: values_of(field, execution_id, raw), lambda _: True)
+    return matches(plan.query.root, Subject(execution_id, raw, plan.inner))
 
 
 def read_ids(keys: ShardKeys, numbers: Sequence[int]) -> Steps[dict[int, str]]:
@@ -121,10 +85,15 @@ def read_records(
 ) -> Steps[dict[int, tuple[str, dict[str, str]]]]:
     """Give the ids and the named parts of the records of numbers whose ids are known."""
     found: dict[int, tuple[str, dict[str, str]]] = {}
+    named = [code for code in codes if code != PROPERTIES]
     for piece in batches(list(known), RECORDS_AT_ONCE):
-        replies = yield [hmget(keys.record(known[number]), codes) for number in piece]
-        for number, reply in zip(piece, replies, strict=True):
-            raw = raw_fields(codes, reply)
+        asks = [hmget(keys.record(known[number]), named) for number in piece]
+        if len(named) < len(codes):
+            asks += [by_name("hscan", keys.record(known[number]), 0, PROPERTIES, _FIELDS_SEEN) for number in piece]
+        replies = yield asks
+        others = replies[len(piece) :] or [(0, {})] * len(piece)
+        for number, reply, (_, properties) in zip(piece, replies, others, strict=False):
+            raw = {**raw_record(properties), **raw_fields(named, reply)}
             # An id that was used again after its first record was removed has another number.
             if raw.get("no") == str(number):
                 found[number] = (known[number], raw)
@@ -139,7 +108,7 @@ def read_matching(plan: Plan, keys: ShardKeys, numbers: Sequence[int]) -> Steps[
 
 def summary(execution_id: str, raw: Raw, shard: int, shards: int) -> Execution:
     """Make the picture of an execution as lists show it."""
-    picture = decode_record(execution_id, raw, shard, shards)
+    picture = decode_record(execution_id, {code: raw[code] for code in SUMMARY_FIELDS if code in raw}, shard, shards)
     # Small outputs are not read with a list; whether there is one is known all the same.
     return replace(picture, has_output=True) if picture.is_successful else picture
 

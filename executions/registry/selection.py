@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from executions.errors import InvalidQuery
-from executions.query.plan import All, AnyOf, Bit, Bits, Ids, Plan, Span, Within, Without
+from executions.query.plan import (
+    EVERYTHING,
+    All,
+    Beginning,
+    Bit,
+    Bits,
+    Ids,
+    Leaf,
+    Plan,
+    Span,
+    Within,
+    any_of,
+    bounds,
+    leaves_of,
+)
 from executions.registry.indexes import CHUNK, Budget, Loaded, Matches, chunks_of, numbers_in
 from executions.registry.keys import ShardKeys
-from executions.registry.rounds import OVERLAP, Ask, Steps, batches, hget, zcount, zmscore, zpiece, zrange
-from executions.registry.rows import read_fields, read_matching
+from executions.registry.rounds import OVERLAP, Ask, Steps, batches, by_name, hget, zcount, zmscore, zpiece, zrange
+from executions.registry.rows import read_fields, read_matching, text
 
 #: A span with at most this many members is read whole and used like a bitmap.
 SMALL_SPAN = 10_000
@@ -24,8 +38,10 @@ _EDGE = CHUNK
 #: Records that one step of the search for such an end reads.
 _PROBES = 16
 
-#: Most records that are looked at to count matches in fields without an index.
-CHECKED_AT_MOST = 10_000
+#: Most values of a field whose bitmaps stand for all that begin alike, and terms that are looked through for them.
+_BEGINNINGS = 50
+_TERMS_SEEN = 10_000
+_SCAN_COUNT = 1000
 
 #: Asking for the score of one number costs as much as reading so many members of a sorted set, or bitmap chunks.
 SCORE_WORK = 3
@@ -44,13 +60,17 @@ class Selection:
     #: Every match lies between these two numbers.
     low: int
     high: int
-    #: The expression behind `matches`, and what in it is known here.
+    #: The expression behind `matches`, what in it is known here, and whether nothing but matches is in it.
     bits: Bits | None
     known: dict[Bits, Loaded]
+    is_exact: bool
     #: Spans that are too large to be read whole, with the number of their members.
     wide: dict[Span, int]
     budget: Budget
     matches: Matches
+    #: Records that were read because only they can tell, and whether more of them would have had to be.
+    scanned: int = 0
+    is_cut: bool = False
 
     @property
     def is_bare(self) -> bool:
@@ -71,8 +91,8 @@ class Selection:
             left = [n for n, score in zip(left, scores, strict=True) if score is not None and _in(span, score)]
         return left
 
-    def settle(self) -> Steps[None]:
-        """Read everything and leave in `matches` exactly what matches."""
+    def settle(self, checked: int) -> Steps[None]:
+        """Read everything and leave in `matches` exactly what matches; of what only records know, the newest."""
         yield from self.matches.load_all()
         yield from self._settle_edges()
         for span, members in self.wide.items():
@@ -83,8 +103,8 @@ class Selection:
                 numbers = self.matches.numbers()
                 kept = yield from self.within(numbers, [span])
                 self.matches.drop(set(numbers).difference(kept))
-        if self.plan.unindexed:
-            yield from self._settle_records()
+        if not self.is_exact:
+            yield from self._settle_records(checked)
 
     def _settle_edges(self) -> Steps[None]:
         """Find the exact ends of a range over `created`: the marks name them to the nearest 512 numbers."""
@@ -119,15 +139,11 @@ class Selection:
             step = max(1, (end - start) // _PROBES) if found else 1
         return start
 
-    def _settle_records(self) -> Steps[None]:
+    def _settle_records(self, checked: int) -> Steps[None]:
         numbers = self.matches.numbers()
-        if len(numbers) > CHECKED_AT_MOST:
-            fields = " and ".join(sorted(self.plan.unindexed))
-            raise InvalidQuery(
-                f"{fields} can only be looked up on the records, and {len(numbers)} of them would have to "
-                f"be read (at most {CHECKED_AT_MOST} are); narrow the query, for example by created:>-24h"
-            )
-        kept = yield from read_matching(self.plan, self.keys, numbers)
+        self.is_cut = len(numbers) > checked
+        self.scanned = min(len(numbers), checked)
+        kept = yield from read_matching(self.plan, self.keys, numbers[-checked:])
         self.matches.drop(set(numbers).difference(kept))
 
 
@@ -135,9 +151,11 @@ def open_selection(
     keys: ShardKeys, plan: Plan, shard_of: Callable[[str], int], budget: Budget, sort_field: str = "created"
 ) -> Steps[Selection]:
     """Find out where in a shard to look. The span of the sort's own field is left to the walk along it."""
-    spans = [span for span in plan.spans if span.field != sort_field]
-    leaves = _id_leaves(plan.bits)
-    here = sorted({known for leaf in leaves for known in leaf.ids if shard_of(known) == keys.shard})
+    must = [span for span in plan.spans if span.field != sort_field]
+    leaves = list(dict.fromkeys(leaves_of(plan.bits)))
+    spans = list(dict.fromkeys([*must, *(leaf.span for leaf in leaves if isinstance(leaf, Within))]))
+    known_ids = [leaf for leaf in leaves if isinstance(leaf, Ids)]
+    here = sorted({known for leaf in known_ids for known in leaf.ids if shard_of(known) == keys.shard})
     asks: list[Ask] = [hget(keys.meta, "number"), *_marks(keys, plan.created)]
     asks += [zcount(score_key(keys, span.field), *score_bounds(span)) for span in spans]
     asks += [hget(keys.record(execution_id), "no") for execution_id in here]
@@ -147,23 +165,51 @@ def open_selection(
         *(int(rows[0][0]) if rows else None for rows in replies[1:4]),
     )
     sizes = dict(zip(spans, replies[4:], strict=False))
-    numbers = {
-        execution_id: int(number)
-        for execution_id, number in zip(here, replies[4 + len(spans) :], strict=True)
-        if number
-    }
+    numbers = {one: int(no) for one, no in zip(here, replies[4 + len(spans) :], strict=True) if no}
     known: dict[Bits, Loaded] = {
-        leaf: Loaded(chunks_of(numbers[known] for known in leaf.ids if known in numbers)) for leaf in leaves
+        leaf: Loaded(chunks_of(numbers[known] for known in leaf.ids if known in numbers)) for leaf in known_ids
     }
-    small = [span for span in spans if sizes[span] <= SMALL_SPAN]
-    for span in small:
-        known[Within(span)] = Loaded(chunks_of((yield from read_members(keys, span))))
-    bits = _narrowed(plan.bits, small)
+    for span in spans:
+        if sizes[span] <= SMALL_SPAN:
+            known[Within(span)] = Loaded(chunks_of((yield from read_members(keys, span))))
+    bits, is_exact = yield from _resolved(keys, plan.bits, leaves, known)
+    bits = _narrowed(bits, [span for span in must if Within(span) in known])
     low = max(first_number(oldest, top), below + 1 if below is not None and plan.created else 0)
     high = min(top, above - 1) if above is not None and plan.created else top
-    wide = {span: sizes[span] for span in spans if span not in small}
+    wide = {span: sizes[span] for span in must if Within(span) not in known}
     matches = Matches(keys, bits, known, (low, high), budget)
-    return Selection(keys, plan, top, low, high, bits, known, wide, budget, matches)
+    return Selection(keys, plan, top, low, high, bits, known, is_exact, wide, budget, matches)
+
+
+def _resolved(
+    keys: ShardKeys, bits: Bits | None, leaves: Sequence[Leaf], known: dict[Bits, Loaded]
+) -> Steps[tuple[Bits | None, bool]]:
+    """Give the narrowest expression around the matches, and whether it holds nothing else."""
+    if bits is None:
+        return None, True
+    found: dict[Leaf, Bits] = {leaf: leaf for leaf in leaves if isinstance(leaf, Bit) or leaf in known}
+    for leaf in leaves:
+        if isinstance(leaf, Beginning):
+            values = yield from _read_beginnings(keys, leaf)
+            if values is not None:
+                found[leaf] = any_of(Bit(term) for term in values)
+    sure, may = bounds(bits, found.get)
+    return None if may == EVERYTHING else may, sure == may
+
+
+def _read_beginnings(keys: ShardKeys, leaf: Beginning) -> Steps[list[str] | None]:
+    """Give the terms of a field that begin so; nothing where there are too many of them, or of others."""
+    pattern = re.sub(r"([\\*?\[\]^-])", r"\\\1", f"{leaf.field}:{leaf.text}") + "*"
+    found: set[str] = set()
+    cursor = seen = 0
+    while True:
+        ((cursor, terms),) = yield [by_name("hscan", keys.counts, cursor, pattern, _SCAN_COUNT)]
+        found.update(text(term) for term in terms)
+        seen += _SCAN_COUNT
+        if len(found) > _BEGINNINGS or (cursor and seen >= _TERMS_SEEN):
+            return None
+        if not cursor:
+            return sorted(found)
 
 
 def first_number(oldest_mark: int | None, top: int) -> int:
@@ -232,15 +278,3 @@ def _narrowed(bits: Bits | None, spans: Sequence[Span]) -> Bits | None:
     if not items:
         return None
     return items[0] if len(items) == 1 else All(tuple(items))
-
-
-def _id_leaves(bits: Bits | None) -> list[Ids]:
-    match bits:
-        case Ids():
-            return [bits]
-        case All() | AnyOf():
-            return [leaf for item in bits.items for leaf in _id_leaves(item)]
-        case Without():
-            return _id_leaves(bits.item)
-        case Bit() | Within() | None:
-            return []

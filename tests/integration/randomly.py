@@ -24,9 +24,23 @@ STAGES = ("prepare", "fit", None)
 WORKERS = ("celery@one", "celery@two", "celery@three")
 TAGS = ("nightly", "gpu box", "x,y", 'say "hi"')
 
+#: Some of these, by chance, are the properties of an execution, as JSON.
+PROPERTIES = {
+    "lr": ("0.001", "1e-2", '"0.1"', '"0.10000000000000001"', "-2", "12345678901234567890"),
+    "epochs": ("1", "5", "10", "20", "2e1"),
+    "tag": ('"production"', '"baseline"', '"two words"', '"Été"', '"5 of 7"', '""'),
+    "my key": ("true", "null", "[1,2]", '"true"', '"' + "long " * 30 + '"'),
+}
+LOSSES = (0.05, 0.1, 0.25, 1.0, -3.5, 1e300)
+
 ENDINGS = (
     Ending(status=Status.SUCCESS, result="1", fields=("out", "1")),
-    Ending(status=Status.FAILED, reason=Reason.ERROR),
+    Ending(
+        status=Status.FAILED,
+        reason=Reason.ERROR,
+        message="ValueError: no such Column",
+        fields=("er", '{"exc_type":"ValueError","message":"no such Column","fingerprint":"f00d"}'),
+    ),
     Ending(status=Status.FAILED, reason=Reason.TIMEOUT),
     Ending(status=Status.TERMINATED, reason=Reason.REQUESTED),
 )
@@ -41,6 +55,8 @@ class Registry:
     ids: list[str] = field(default_factory=list)
     #: Executions whose current end followed a start: those that have a duration.
     timed: set[str] = field(default_factory=set)
+    #: The last value of each metric, by execution and name.
+    losses: dict[tuple[str, str], float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.transitions = Transitions(self.space)
@@ -72,6 +88,7 @@ class Registry:
             parent_id=parent,
             root_id=root,
             code=rng.choice(CODES),
+            properties={key: rng.choice(texts) for key, texts in PROPERTIES.items() if rng.random() < 0.4},
         )
         assert isinstance(self.transitions.submit(submission), Accepted)
         self.ids.append(made)
@@ -94,6 +111,13 @@ class Registry:
         started = self.transitions.start(execution_id, None, worker=worker, pid=7, pool="solo")
         if not isinstance(started, Started):
             return
+        for _ in range(self.rng.choice((0, 0, 1, 2))):
+            loss, name = self.rng.choice(LOSSES), self.rng.choice(("loss", "val loss"))
+            self.transitions.report(execution_id, started.attempt, points=[(name, loss, None)])
+            self.losses[execution_id, name] = loss
+        if self.rng.random() < 0.3:
+            changed = ("p.epochs", self.rng.choice(PROPERTIES["epochs"]))
+            self.transitions.report(execution_id, started.attempt, fields=changed)
         if self.rng.random() < 0.15:
             self.transitions.retry(execution_id, started.attempt)
             return

@@ -59,7 +59,7 @@ QUERIES: dict[str, Callable[[Execution], bool]] = {
     "queue:gpu AND status:running": lambda e: e.queue == "gpu" and e.status == "running",
     "function:tasks.train worker:celery@two": lambda e: e.function == "tasks.train" and e.worker == "celery@two",
     'function:"a/b c" not queue:cpu': lambda e: e.function == "a/b c" and e.queue != "cpu",
-    "pipeline:mnist type!=fit": lambda e: e.pipeline == "mnist" and e.stage != "fit",
+    "pipeline=mnist type!=fit": lambda e: e.pipeline == "mnist" and e.stage != "fit",
     'tag:nightly tag:"x,y"': lambda e: {"nightly", "x,y"} <= set(e.tags),
     'tag:"say \\"hi\\"","gpu box"': lambda e: bool({'say "hi"', "gpu box"} & set(e.tags)),
     "reason:timeout": lambda e: e.reason == "timeout",

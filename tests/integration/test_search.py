@@ -1,0 +1,230 @@
+"""The search language over a registry: whatever is asked, the answer is that of a plain look at every record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from executions import ids
+from executions.execution import Execution
+from executions.registry import selection
+from executions.registry.connection import client_for
+from tests.integration.randomly import Registry, make_registry
+
+Predicate = Callable[[Execution], bool]
+
+
+@pytest.fixture(scope="module", params=[1, 16], ids=["1 shard", "16 shards"])
+def filled(request: pytest.FixtureRequest, server_url: str) -> Iterator[Registry]:
+    """A registry of some hundred executions that no test changes."""
+    name = f"search-{ids.new_id()}"
+    registry = make_registry(server_url, name, request.param, seed=11)
+    for _ in range(300):
+        registry.add()
+    yield registry
+    client = client_for(server_url)
+    for key in client.scan_iter(f"{name}:*", count=1000):
+        client.delete(key)
+
+
+def number(execution: Execution, key: str) -> float | None:
+    """Give a property as the number that it is or is written as."""
+    value = execution.properties.get(key)
+    if isinstance(value, bool) or value is None:
+        return None
+    try:
+        return float(value) if len(str(value)) <= 15 or not isinstance(value, str) else None
+    except (TypeError, ValueError):
+        return None
+
+
+def is_above(key: str, bound: float) -> Predicate:
+    return lambda e: (found := number(e, key)) is not None and found > bound
+
+
+def words(e: Execution) -> str:
+    properties = [part for key, value in e.properties.items() for part in (key, str(value))]
+    error = [e.error.type, e.error.message] if e.error else []
+    named = [e.id, e.name, e.function, e.service, e.queue, e.worker, e.pipeline, e.stage, e.principal, e.message]
+    branch = [e.code.branch] if e.code else []
+    return "\n".join(str(part) for part in (*named, *branch, *e.tags, *error, *properties) if part).casefold()
+
+
+#: What may be asked, and what it means.
+ASKED: dict[str, Predicate] = {
+    "status:failed": lambda e: e.status == "failed",
+    "is:open": lambda e: e.status in ("pending", "running"),
+    "is:done": lambda e: e.is_done,
+    "is:timeout,waiting": lambda e: e.reason in ("timeout", "waiting"),
+    "is:stuck": lambda e: False,
+    "is:retried": lambda e: e.attempt > 1,
+    "is:root": lambda e: e.parent_id is None,
+    "attempt:1 TO 2": lambda e: e.attempt in (1, 2),
+    "pipeline:mnist": lambda e: (e.pipeline or "").startswith("mnist"),
+    "pipeline=mnist": lambda e: e.pipeline == "mnist",
+    "commit:0123": lambda e: bool(e.code and e.code.commit.startswith("0123")),
+    "function:tasks.*": lambda e: e.function.startswith("tasks."),
+    "name:*": lambda e: e.name is not None,
+    'name:"name 1"*,"name 2"': lambda e: (e.name or "").startswith("name 1") or e.name == "name 2",
+    "has:worker": lambda e: e.worker is not None,
+    "has:started": lambda e: e.started is not None,
+    "tag:nightly": lambda e: "nightly" in e.tags,
+    "tag~SAY": lambda e: 'say "hi"' in e.tags,
+    "error:valueerror": lambda e: bool(e.error and e.error.type == "ValueError"),
+    "fingerprint:f00d": lambda e: bool(e.error and e.error.fingerprint == "f00d"),
+    "message:column": lambda e: "Column" in e.message,
+    "user:ann@host": lambda e: e.principal == "ann@host",
+    "column": lambda e: "column" in words(e),
+    "produc": lambda e: "produc" in words(e),
+    '"two words"': lambda e: "two words" in words(e),
+    "été": lambda e: "été" in words(e),
+    "property:lr=0.001": lambda e: number(e, "lr") == 0.001,
+    "property:lr:0.1": lambda e: number(e, "lr") == 0.1,
+    "property.lr!=1e-2": lambda e: number(e, "lr") != 0.01,
+    "property.lr=0.10000000000000001": lambda e: e.properties.get("lr") == "0.10000000000000001",
+    "property:lr<0": lambda e: number(e, "lr") == -2,
+    "property:epochs>10": is_above("epochs", 10),
+    "property:epochs:5 TO 10": lambda e: number(e, "epochs") in (5, 10),
+    "property.epochs:20,1": lambda e: number(e, "epochs") in (20, 1),
+    "property.tag=production": lambda e: e.properties.get("tag") == "production",
+    "property.tag:*": lambda e: "tag" in e.properties,
+    "property.tag:b*": lambda e: str(e.properties.get("tag", "")).startswith("b"),
+    "property.tag>=b": lambda e: e.properties.get("tag", "") >= "b",
+    "property.tag~WORDS": lambda e: "words" in str(e.properties.get("tag", "")),
+    'property."my key":true': lambda e: e.properties.get("my key") in (True, "true"),
+    f'property."my key":"{"long " * 30}"': lambda e: str(e.properties.get("my key")).startswith("long"),
+    f'property."my key">"{"long " * 29}"': lambda e: str(e.properties.get("my key")) in ("long " * 30, "true", "True"),
+    "property.nowhere>0": lambda e: False,
+}
+
+
+def ask_about_losses(registry: Registry) -> dict[str, Predicate]:
+    """Give what may be asked about metrics, which pictures do not show, and about times."""
+    losses = registry.losses
+    middle = sorted(e.created for e in registry.all() if e.created)[len(registry.ids) // 2]
+    return {
+        "metric.loss<0.1": lambda e: losses.get((e.id, "loss"), 1) < 0.1,
+        "metric.loss:0.1 TO 1": lambda e: 0.1 <= losses.get((e.id, "loss"), 9) <= 1,
+        'metric."val loss">=-3.5': lambda e: (e.id, "val loss") in losses,
+        "has:metric.loss": lambda e: (e.id, "loss") in losses,
+        f"created:>{middle.isoformat()}": lambda e: e.created is not None and e.created > middle,
+        f"started:<={middle.isoformat()}": lambda e: e.started is not None and e.started <= middle,
+        f"finished:>={middle.isoformat()}": lambda e: e.finished is not None and e.finished >= middle,
+        "duration:<1h": lambda e: registry.duration(e) is not None,
+    }
+
+
+@st.composite
+def questions(draw: st.DrawFn, depth: int = 3) -> tuple[object, ...]:
+    kind = draw(st.sampled_from(["leaf"] * 3 + (["not", "and", "or"] if depth else [])))
+    if kind == "leaf":
+        return ("leaf", draw(st.integers(0, 10**6)))
+    size = 1 if kind == "not" else draw(st.integers(2, 3))
+    return (kind, *(draw(questions(depth - 1)) for _ in range(size)))
+
+
+def spoken(question: tuple[object, ...], asked: dict[str, Predicate]) -> tuple[str, Predicate]:
+    """Write a question as a query, and as what it means."""
+    if question[0] == "leaf":
+        text = list(asked)[int(str(question[1])) % len(asked)]
+        return text, asked[text]
+    parts = [spoken(one, asked) for one in question[1:] if isinstance(one, tuple)]
+    texts, meanings = [f"({text})" for text, _ in parts], [meaning for _, meaning in parts]
+    if question[0] == "not":
+        return f"NOT {texts[0]}", lambda e: not meanings[0](e)
+    if question[0] == "and":
+        return " ".join(texts), lambda e: all(meaning(e) for meaning in meanings)
+    return " OR ".join(texts), lambda e: any(meaning(e) for meaning in meanings)
+
+
+def walk(registry: Registry, query: str, sort: str, limit: int) -> list[str]:
+    found, cursor = [], None
+    while True:
+        page = registry.queries.page(query, sort, limit, cursor)
+        found += [execution.id for execution in page]
+        cursor = page.next_cursor
+        if cursor is None:
+            return found
+
+
+def hold(registry: Registry, query: str, meaning: Predicate, sorts: tuple[str, ...] = ("-created",)) -> None:
+    chosen = [execution for execution in registry.all() if meaning(execution)]
+    for sort in sorts:
+        assert walk(registry, query, sort, 150) == registry.sorted(sort, chosen), (query, sort)
+    count = registry.queries.count(query)
+    assert count == len(chosen), query
+    assert count.complete
+
+
+@pytest.mark.feature("C43", "C45", "C46", "C47")
+def test_each_question_by_itself(filled: Registry) -> None:
+    everything = filled.all()
+    for query, meaning in {**ASKED, **ask_about_losses(filled)}.items():
+        hold(filled, query, meaning)
+        hold(filled, f"-{query}" if query[0] != "-" else query, lambda e, meaning=meaning: not meaning(e))  # type: ignore[misc]
+        if query not in ("is:stuck", "property.nowhere>0", "duration:<1h"):
+            assert 0 < sum(map(meaning, everything)) < len(everything), f"{query} tells nothing apart"
+
+
+@pytest.mark.feature("C08")
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(questions(), st.sampled_from(["-created", "started", "-duration"]), st.booleans())
+def test_any_question_is_answered_as_a_plain_look_would(
+    filled: Registry, question: tuple[object, ...], sort: str, is_small: bool
+) -> None:
+    query, meaning = spoken(question, {**ASKED, **ask_about_losses(filled)})
+    with pytest.MonkeyPatch.context() as patch:
+        if is_small:  # as if there were so many executions that few indexes could be read whole
+            patch.setattr(selection, "SMALL_SPAN", 5)
+        hold(filled, query, meaning, (sort,))
+
+
+def test_an_execution_that_is_late_is_stuck(server_url: str, namespace: str) -> None:
+    # Given one that has waited in its queue for two hours, and one that is an hour beyond its limit
+    registry = make_registry(server_url, namespace, 1)
+    waiting, late, fresh = (registry.submit() for _ in range(3))
+    registry.transitions.start(late, 1, worker="celery@one", pid=7, pool="solo")
+    past = {hours: round((datetime.now(UTC) - timedelta(hours=hours)).timestamp() * 1_000_000) for hours in (1, 2)}
+    client, keys = registry.space.client, registry.space.keys(waiting)
+    client.hset(keys.record(waiting), "qd", past[2])
+    client.hset(keys.record(late), "dl", past[1])
+    # I expect these two, and not what was submitted just now
+    assert walk(registry, "is:stuck", "created", 9) == [waiting, late]
+    assert walk(registry, "is:open -is:stuck", "created", 9) == [fresh]
+
+
+def test_what_only_records_know_is_looked_up_on_the_newest_and_that_is_said(
+    filled: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given that at most thirty records may be read to count
+    monkeypatch.setattr("executions.registry.queries.CHECKED_AT_MOST", 30 * filled.space.shards)
+    monkeypatch.setattr("executions.registry.queries._CHECKED_OF_A_SHARD", 1)
+    # If a word is counted that stands anywhere in them
+    count = filled.queries.count("ann@host")
+    facet = filled.queries.facets("ann@host", by="status")["status"]
+    # I expect the count to say what it is the count of
+    newest = {e.id for e in filled.all()}
+    assert not count.complete or filled.space.shards > 1
+    assert 0 < count.scanned <= len(newest)
+    assert facet.scanned == count.scanned
+    assert sum(facet.values()) == count
+    # and one that an index knows to need no records
+    assert filled.queries.count("pipeline:mnist -queue:cpu").scanned == 0
+    assert filled.queries.page("pipeline:mnist").scanned == 0
+    page = filled.queries.page("ann@host", limit=3)
+    assert page.scanned > 0
+    assert not page.is_cut
+
+
+def test_a_page_that_had_to_stop_looking_says_so(filled: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("executions.registry.queries._PAGE_WORK", 8)
+    monkeypatch.setattr("executions.registry.queries._SHARD_WORK", 8)
+    page = filled.queries.page("no-such-word", limit=50)
+    assert len(page) == 0
+    assert page.is_cut
+    assert page.next_cursor
+    assert page.scanned > 0
