@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from typing import Any
 
@@ -10,7 +11,9 @@ from executions.errors import ExecutionsError, InvalidInput
 from executions.flusher import Flusher
 from executions.registry.transitions import Transitions
 
-#: Points of step metrics that one execution may keep; see registry/annotations.py.
+#: Metrics of one attempt whose last values are on the record, where queries find them; all are in the stream.
+METRICS_NAMED = 100
+
 STATE_CAP = 512 * 1024
 
 
@@ -26,6 +29,7 @@ class RegistryReporter:
         self._fields: dict[str, Any] = {}
         self._tags: list[str] = []
         self._points: list[tuple[str, float, int | None]] = []
+        self._named: set[str] = set()
         self._lock = threading.Lock()
         #: What the function gave before its end, as JSON; holds where it returns nothing.
         self.early_output = ""
@@ -43,6 +47,9 @@ class RegistryReporter:
     def metric(self, name: str, value: float, step: int | None) -> None:
         with self._lock:
             self._points.append((name, value, step))
+            if math.isfinite(value) and (name in self._named or len(self._named) < METRICS_NAMED):
+                self._named.add(name)
+                self._fields[f"m.{name}"] = repr(float(value))
         self._flusher.wake(self)
 
     def set_property(self, key: str, value: Any) -> None:

@@ -35,7 +35,7 @@ def matches(node: Node, thing: Subject) -> bool:
         case Term():
             return _has_value(node, thing)
         case Has():
-            return any(thing.values(node.field))
+            return len(thing.values(node.field)) > 0
         case Word():
             text = node.text.casefold()
             return any(text in one.casefold() for one in thing.texts())

@@ -16,7 +16,7 @@ from executions.query.conditions import CONDITIONS
 from executions.query.fields import FIELDS, Kind, Match, split_name
 from executions.query.meaning import ranges_of
 from executions.query.tree import And, Bound, Has, Node, Not, Or, Query, Range, Term, Word
-from executions.query.values import end_of, meant_by
+from executions.query.values import NAME_MOST, Value, end_of, is_whole, meant_by
 from executions.states import REASONS
 
 
@@ -252,19 +252,28 @@ def _term_bits(term: Term, inner: Mapping[Range, Span]) -> Bits:
     return any_of([*terms, Ids(term.values)] if field.name == "root" else terms)
 
 
+def _valued(name: str, low: Value | None, high: Value | None, low_included: bool, high_included: bool) -> Bits:
+    """Give what an index of values tells: of a long name nothing, of a long text only where it begins."""
+    if len(split_name(name)[1].encode()) > NAME_MOST:
+        return RECORDS
+    if is_whole(low) and is_whole(high):
+        return Valued(name, low, high, low_included, high_included)
+    return all_of([Valued(name, low, high), RECORDS])
+
+
 def _property_bits(term: Term) -> Bits:
     if term.match is not Match.IS:
-        return all_of([Valued(term.field), RECORDS])
+        return all_of([_valued(term.field, None, None, True, True), RECORDS])
     found: list[Bits] = []
     for value in term.values:
-        found += [Valued(term.field, one, one) for one in meant_by(value)]
+        found += [_valued(term.field, one, one, True, True) for one in meant_by(value)]
     return any_of(found)
 
 
 def _has_bits(name: str) -> Bits:
     field, _ = split_name(name)
     if field.is_keyed:
-        return Valued(name)
+        return _valued(name, None, None, True, True)
     if field.name == "started":
         return Bit("has:started")
     return Beginning(field.name, "") if field.counted else RECORDS
@@ -275,7 +284,7 @@ def _range_bits(item: Range, inner: Mapping[Range, Span]) -> Bits:
     if not field.is_keyed:
         return Within(inner[item]) if field.ordered and field.name != "created" else RECORDS
     low, high = end_of(item.low), end_of(item.high)
-    return Valued(
+    return _valued(
         item.field, low, high, item.low is None or item.low.inclusive, item.high is None or item.high.inclusive
     )
 

@@ -16,7 +16,12 @@ from executions.query.tree import Bound, Range
 
 _NUMBER = re.compile(r"-?[0-9]+\.?[0-9]*(?:[eE][+-]?[0-9]+)?")
 _SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)([kmgt]i?b|b)", re.IGNORECASE)
-_LONGEST_NUMBER = 15
+#: Longest text that is read as a number.
+NUMBER_MOST = 15
+
+#: Bytes of a name, and of a text, that an index of values holds; what is longer is looked up on the records.
+NAME_MOST = 100
+VALUE_MOST = 64
 
 Value: TypeAlias = float | str
 
@@ -26,7 +31,7 @@ def read_value(raw: str) -> Value:
     if not raw.startswith('"'):
         return float(raw) if _NUMBER.fullmatch(raw) else raw
     text = str(json.loads(raw))
-    return float(text) if len(text) <= _LONGEST_NUMBER and _NUMBER.fullmatch(text) else text
+    return float(text) if len(text) <= NUMBER_MOST and _NUMBER.fullmatch(text) else text
 
 
 def read_number(text: str) -> float | None:
@@ -80,7 +85,12 @@ def meant_by(word: str) -> tuple[Value, ...]:
     number = read_number(word)
     if number is None:
         return (word,)
-    return (number,) if len(word) <= _LONGEST_NUMBER else (number, word)
+    return (number,) if len(word) <= NUMBER_MOST else (number, word)
+
+
+def is_whole(value: Value | None) -> bool:
+    """Tell whether an index of values holds all of a value."""
+    return not isinstance(value, str) or len(value.encode()) < VALUE_MOST
 
 
 def is_same(value: Value, word: str) -> bool:

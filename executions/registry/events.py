@@ -51,7 +51,7 @@ class _Event:
     said: Mapping[str, Any]
 
     def values(self, field: str) -> tuple[str, ...]:
-        return (self.said[field] or "",)
+        return (self.said[field],) if self.said[field] else ()
 
     def is_one_of(self, field: str, values: tuple[str, ...]) -> bool:
         return self.said[field] in values

@@ -9,7 +9,7 @@ from typing import Any
 from executions.errors import InvalidInput
 from executions.page import Facet
 from executions.query.fields import FIELDS, find_field, suggest
-from executions.query.plan import Plan
+from executions.query.plan import Plan, Valued
 from executions.registry.connection import RedisClient
 from executions.registry.indexes import CHUNK_BYTES, FIELDS_AT_ONCE
 from executions.registry.keys import ShardKeys
@@ -17,6 +17,7 @@ from executions.registry.rounds import Steps, batches, hmget, hscan, run, zcount
 from executions.registry.rows import RECORD_WORK, read_fields
 from executions.registry.selection import Selection, score_bounds, score_key
 from executions.registry.subjects import Subject, codes_of
+from executions.registry.values import lex_count
 from executions.states import Status
 
 #: Fields that can be counted by value: those that the registry keeps counts of.
@@ -48,6 +49,8 @@ def count_quickly(client: RedisClient, shards: Sequence[ShardKeys], plan: Plan) 
     terms = _STATUS_TERMS if plan.is_everything else plan.counted_terms
     if terms is not None:
         return sum(run(client, [_sum(keys, terms) for keys in shards]))
+    if isinstance(plan.bits, Valued) and plan.created is None and not plan.spans:
+        return sum(run(client, [_valued_size(keys, plan.bits) for keys in shards]))
     if plan.bits is None and plan.created is None and len(plan.spans) == 1:
         span = plan.spans[0]
         return sum(run(client, [_span_size(score_key(keys, span.field), score_bounds(span)) for keys in shards]))
@@ -118,6 +121,11 @@ def _facet(values: Counter[str], complete: bool, scanned: int = 0) -> Facet:
 def _sum(keys: ShardKeys, terms: Sequence[str]) -> Steps[int]:
     (replies,) = yield [hmget(keys.counts, terms)]
     return sum(int(reply) for reply in replies if reply)
+
+
+def _valued_size(keys: ShardKeys, leaf: Valued) -> Steps[int]:
+    (size,) = yield [lex_count(keys, leaf)]
+    return int(size)
 
 
 def _span_size(key: str, bounds: tuple[str, str]) -> Steps[int]:

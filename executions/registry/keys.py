@@ -14,6 +14,7 @@ script can touch them together. `ns` is the namespace, `ex` unless set otherwise
 | `ns:{n}:started`         | zset   | number by microseconds                             | goes with the record | start | queries |
 | `ns:{n}:finished`        | zset   | number by microseconds                             | goes with the record | finish | queries, pruner |
 | `ns:{n}:duration`        | zset   | number by microseconds * 1024 + low bits           | goes with the record | finish | queries |
+| `ns:{n}:values`          | zset   | properties and metrics in order: name, value, number; see values.py | goes with the record | submit, annotate, finish, retry | queries |
 | `ns:{n}:marks`           | zset   | every 512th number by its creation time            | trimmed by the pruner | submit | queries |
 | `ns:{n}:outbox`          | zset   | id by the time since which it waits for a worker   | goes at start | submit, retry, rerun | publisher |
 | `ns:{n}:due`             | zset   | id by the time (us) at which its message is owed   | goes when it is sent | submit, retry, rerun, terminate | scheduler |
@@ -100,6 +101,10 @@ class ShardKeys:
         return f"{self.prefix}duration"
 
     @lazy
+    def values(self) -> str:
+        return f"{self.prefix}values"
+
+    @lazy
     def marks(self) -> str:
         return f"{self.prefix}marks"
 
@@ -146,14 +151,15 @@ class ShardKeys:
             self.stops,
             self.marks,
             self.due,
+            self.values,
         )
 
 
 #: The words after the shard. A key that has another one is nobody's.
 KINDS = frozenset({
     "x", "log", "met", "due", "cache", "functions", "told", "group", "chord", "ix", "counts", "ids", "started",
-    "finished", "duration", "marks", "outbox", "stops", "events", "meta", "schema", "service", "services", "slots",
-    "parked", "answers", "workers", "worker", "leader", "code", "users", "tokens", "session", "logins", "audit",
+    "finished", "duration", "values", "marks", "outbox", "stops", "events", "meta", "schema", "service", "services",
+    "slots", "parked", "answers", "workers", "worker", "leader", "code", "users", "tokens", "session", "logins", "audit",
 })  # fmt: skip
 
 

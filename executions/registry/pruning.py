@@ -10,12 +10,13 @@ from executions.payloads import REFERENCE
 from executions.query import Plan, Query, make_plan
 from executions.registry import scripts
 from executions.registry.connection import RedisClient, translated
-from executions.registry.indexes import CHUNK, EXISTING, Budget
+from executions.registry.indexes import CHUNK, EXISTING, Budget, has_bit
 from executions.registry.keys import ShardKeys
 from executions.registry.rounds import Steps, batches, by_name, hget, hmget, hscan, run, zcount, zrange
 from executions.registry.rows import read_fields, read_ids, text
 from executions.registry.selection import first_number, open_selection
 from executions.registry.space import Space
+from executions.registry.values import number_of
 
 #: Scripts that one pipeline runs: each takes the server some tens of microseconds.
 _SCRIPTS_AT_ONCE = 100
@@ -105,6 +106,12 @@ class Pruning:
         return after, cleared
 
     @translated
+    def sweep_values(self, keys: ShardKeys, cursor: int) -> tuple[int, int]:
+        """Remove some values of numbers that no longer exist; gives what `sweep` gives."""
+        ((after, cleared),) = run(self._client, [_sweep_values(keys, cursor)])
+        return after, cleared
+
+    @translated
     def trim_marks(self, keys: ShardKeys) -> None:
         """Remove the marks below which nothing exists any more."""
         run(self._client, [_trim_marks(keys)])
@@ -181,6 +188,21 @@ def _read_stale(keys: ShardKeys, cursor: int) -> Steps[tuple[int, list[str]]]:
         if int.from_bytes(bitmap, "little") & ~int.from_bytes(existing[name.rpartition("/")[2]] or b"", "little")
     ]
     return after, stale
+
+
+def _sweep_values(keys: ShardKeys, cursor: int) -> Steps[tuple[int, int]]:
+    ((after, members),) = yield [by_name("zscan", keys.values, cursor, None, _SWEPT_AT_ONCE)]
+    numbers = {member: number_of(member) for member, _ in members}
+    chunks = sorted({number // CHUNK for number in numbers.values()})
+    existing: dict[int, bytes | None] = {}
+    for piece in batches(chunks, _SWEPT_AT_ONCE):
+        (replies,) = yield [hmget(keys.index, [f"{EXISTING}/{chunk}" for chunk in piece])]
+        existing.update(zip(piece, replies, strict=True))
+    # A number is never given again, so what does not exist will not.
+    stale = [member for member, number in numbers.items() if not has_bit(existing[number // CHUNK], number)]
+    if stale:
+        yield [by_name("zrem", keys.values, *stale)]
+    return int(after), len(stale)
 
 
 def _trim_marks(keys: ShardKeys) -> Steps[None]:

@@ -58,6 +58,9 @@ _SHARD_WORK = 10_000
 CHECKED_AT_MOST = 10_000
 _CHECKED_OF_A_SHARD = 1000
 
+#: Values of properties and metrics that are read of one shard for a count, before records are looked at instead.
+_VALUES_WHOLE = 100_000
+
 #: Points of step metrics that one command reads; the stream itself is capped.
 _POINTS_AT_ONCE = 1000
 
@@ -226,7 +229,7 @@ class Queries:
         ]
 
     def _settled(self, keys: ShardKeys, plan: Plan) -> Steps[Selection]:
-        selection = yield from open_selection(keys, plan, self._space.shard, Budget(_UNBOUNDED))
+        selection = yield from open_selection(keys, plan, self._space.shard, Budget(_UNBOUNDED), whole=_VALUES_WHOLE)
         yield from selection.settle(max(CHECKED_AT_MOST // self._space.shards, _CHECKED_OF_A_SHARD))
         return selection
 

@@ -16,6 +16,7 @@ from executions.query.plan import (
     Leaf,
     Plan,
     Span,
+    Valued,
     Within,
     any_of,
     bounds,
@@ -25,6 +26,7 @@ from executions.registry.indexes import CHUNK, Budget, Loaded, Matches, chunks_o
 from executions.registry.keys import ShardKeys
 from executions.registry.rounds import OVERLAP, Ask, Steps, batches, by_name, hget, zcount, zmscore, zpiece, zrange
 from executions.registry.rows import read_fields, read_matching, text
+from executions.registry.values import lex_count, read_valued
 
 #: A span with at most this many members is read whole and used like a bitmap.
 SMALL_SPAN = 10_000
@@ -148,9 +150,17 @@ class Selection:
 
 
 def open_selection(
-    keys: ShardKeys, plan: Plan, shard_of: Callable[[str], int], budget: Budget, sort_field: str = "created"
+    keys: ShardKeys,
+    plan: Plan,
+    shard_of: Callable[[str], int],
+    budget: Budget,
+    sort_field: str = "created",
+    whole: int | None = None,
 ) -> Steps[Selection]:
-    """Find out where in a shard to look. The span of the sort's own field is left to the walk along it."""
+    """Find out where in a shard to look. The span of the sort's own field is left to the walk along it.
+
+    Values of properties and metrics are read where they are at most `whole`, and else left to the records.
+    """
     must = [span for span in plan.spans if span.field != sort_field]
     leaves = list(dict.fromkeys(leaves_of(plan.bits)))
     spans = list(dict.fromkeys([*must, *(leaf.span for leaf in leaves if isinstance(leaf, Within))]))
@@ -169,6 +179,11 @@ def open_selection(
     known: dict[Bits, Loaded] = {
         leaf: Loaded(chunks_of(numbers[known] for known in leaf.ids if known in numbers)) for leaf in known_ids
     }
+    valued = [leaf for leaf in leaves if isinstance(leaf, Valued)]
+    counts = (yield [lex_count(keys, leaf) for leaf in valued]) if valued else []
+    for leaf, size in zip(valued, counts, strict=True):
+        if size <= (whole or SMALL_SPAN):
+            known[leaf] = Loaded(chunks_of((yield from read_valued(keys, leaf))))
     for span in spans:
         if sizes[span] <= SMALL_SPAN:
             known[Within(span)] = Loaded(chunks_of((yield from read_members(keys, span))))

@@ -28,6 +28,7 @@ class Pruner:
         #: process begins anew, which costs time and nothing else.
         self._looked = (0, 0)
         self._swept = (0, 0)
+        self._valued = (0, 0)
         #: Shards still to be swept to clear what missing records left behind.
         self._shards_to_sweep = 0
 
@@ -84,4 +85,8 @@ class Pruner:
             self._swept = (shard, cursor) if cursor else ((shard + 1) % len(shards), 0)
             if not cursor:
                 self._shards_to_sweep = max(0, self._shards_to_sweep - 1)
+            shard, cursor = self._valued
+            cursor, found = pruning.sweep_values(shards[shard % len(shards)], cursor)
+            cleared += found
+            self._valued = (shard, cursor) if cursor else ((shard + 1) % len(shards), 0)
         return cleared

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from executions.query import values
 from executions.registry import indexes, keys, records, rows, scripts
 from executions.registry.scripts import Script
 from tests.architecture.source import (
@@ -40,8 +41,8 @@ UNBOUNDED_METHODS = {"keys", "scan", "scan_iter", "smembers", "sinter", "sunion"
 #: How a key looks in the code that makes it.
 KEY_TEXT = re.compile(
     r"^:?(?:x|log|met|cache|slots|parked|answers|worker|service|held|session|logins):|:\{|\{0\}|"
-    r"^:(?:ix|counts|ids|started|finished|duration|marks|outbox|due|stops|events|meta|schema|services|workers|leader"
-    r"|functions|told|commands|group|chord|holders|users|tokens|audit)(?:$|:)"
+    r"^:(?:ix|counts|ids|started|finished|duration|values|marks|outbox|due|stops|events|meta|schema|services|workers"
+    r"|leader|functions|told|commands|group|chord|holders|users|tokens|audit)(?:$|:)"
 )
 
 
@@ -149,6 +150,8 @@ def test_the_scripts_and_python_agree_on_the_format() -> None:
     assert int(numbers["FORMAT"]) == records.FORMAT
     assert int(chunk) == indexes.CHUNK
     assert int(id_chunk) == rows.ID_CHUNK
+    most = re.findall(r"local NAME_MOST, VALUE_MOST, NUMBER_MOST = (\d+), (\d+), (\d+)", text)[0]
+    assert tuple(map(int, most)) == (values.NAME_MOST, values.VALUE_MOST, values.NUMBER_MOST)
 
 
 def test_a_pipeline_holds_only_what_belongs_to_a_key() -> None:

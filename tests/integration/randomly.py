@@ -113,7 +113,7 @@ class Registry:
             return
         for _ in range(self.rng.choice((0, 0, 1, 2))):
             loss, name = self.rng.choice(LOSSES), self.rng.choice(("loss", "val loss"))
-            self.transitions.report(execution_id, started.attempt, points=[(name, loss, None)])
+            self.transitions.report(execution_id, started.attempt, fields=(f"m.{name}", repr(loss)))
             self.losses[execution_id, name] = loss
         if self.rng.random() < 0.3:
             changed = ("p.epochs", self.rng.choice(PROPERTIES["epochs"]))

@@ -3,13 +3,13 @@
 -- KEYS (all of one shard, so of one slot; built by registry/keys.py in this order)
 --   1 record   2 index   3 counts   4 ids   5 started   6 finished   7 duration
 --   8 outbox   9 events  10 meta    11 log of the current attempt   12 stops   13 marks
---  14 due
+--  14 due      15 values
 -- The record's key is also the name of its pub/sub channel.
 
 local RECORD, INDEX, COUNTS, IDS = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local STARTED, FINISHED, DURATION = KEYS[5], KEYS[6], KEYS[7]
 local OUTBOX, EVENTS, META, LOG, STOPS, MARKS = KEYS[8], KEYS[9], KEYS[10], KEYS[11], KEYS[12], KEYS[13]
-local DUE = KEYS[14]
+local DUE, VALUES = KEYS[14], KEYS[15]
 
 -- Newest record format that these scripts understand.
 local FORMAT = 1
@@ -19,6 +19,9 @@ local CHUNK, ID_CHUNK = 512, 64
 local LOG_FIRST, LOG_CAP = 20, 500
 -- Newest events of a shard that are kept, and how much of a message goes with one.
 local EVENTS_CAP, EVENT_MESSAGE = 10000, 1000
+-- Bytes of a name and of a text by which properties and metrics are ordered, and the longest text that is read as a
+-- number; query/values.py has the same.
+local NAME_MOST, VALUE_MOST, NUMBER_MOST = 100, 64, 15
 -- Fields with so many values that counting each would cost more than it tells.
 local UNCOUNTED = { tag = true, parent = true, root = true, name = true }
 
@@ -74,6 +77,55 @@ local function move(field, from, to, number)
   if from == to then return end
   index(field, from, number, false)
   index(field, to, number, true)
+end
+
+-- The member of VALUES for one property (p.<key>) or metric (m.<name>): its name, its value in a form whose bytes sort
+-- like the values, and the number. Nothing for a name that is too long. registry/values.py makes the same.
+local function valued(name, json, number)
+  if #name > NAME_MOST + 2 then return nil end
+  local text, is_text = json, string.sub(json, 1, 1) == '"'
+  if is_text then
+    local ok, read = pcall(cjson.decode, '[' .. json .. ']')
+    text = ok and read[1] or ''
+  end
+  local form
+  local is_number = string.match(text, '^%-?%d+%.?%d*$') or string.match(text, '^%-?%d+%.?%d*[eE][+-]?%d+$')
+  if is_number and (not is_text or #text <= NUMBER_MOST) then
+    local bytes = struct.pack('>d', tonumber(text) + 0)
+    local first = string.byte(bytes)
+    if first < 128 then
+      form = 'n' .. string.char(first + 128) .. string.sub(bytes, 2)
+    else
+      form = 'n' .. string.gsub(bytes, '.', function(c) return string.char(255 - string.byte(c)) end)
+    end
+  else
+    form = 't' .. string.gsub(string.sub(text, 1, VALUE_MOST), '%z', '\255')
+  end
+  return string.gsub(name, '%z', '\255') .. '\0' .. form .. '\0' .. int(number)
+end
+
+-- Put properties and metrics among those fields into VALUES, in place of what the record still says.
+local function revalue(fields, number)
+  local names, texts = {}, {}
+  for i = 1, #fields, 2 do
+    local head = string.sub(fields[i], 1, 2)
+    if head == 'p.' or head == 'm.' then
+      names[#names + 1], texts[#texts + 1] = fields[i], fields[i + 1]
+    end
+  end
+  if #names == 0 then return end
+  local was = redis.call('HMGET', RECORD, 'vx', unpack(names))
+  local known, seen = was[1] and cjson.decode(was[1]) or {}, {}
+  for _, name in ipairs(known) do seen[name] = true end
+  for i, name in ipairs(names) do
+    local member = valued(name, texts[i], number)
+    if member then
+      if was[i + 1] then redis.call('ZREM', VALUES, valued(name, was[i + 1], number)) end
+      redis.call('ZADD', VALUES, 0, member)
+      if not seen[name] then known[#known + 1] = name end
+    end
+  end
+  redis.call('HSET', RECORD, 'vx', cjson.encode(known))
 end
 
 -- Put the service right by which a worker really goes: `now` is '=' and its name, `was` what the record says.
@@ -165,6 +217,7 @@ end
 local function close(id, x, status, reason, principal, message, retention_s, fields, result, traceback, children)
   local at_us = now_us()
   local seq, text = entry(x, status, reason, at_us, x.attempt, principal, message)
+  revalue(fields, x.number)
   redis.call('HSET', RECORD, 'st', status, 'rs', reason, 'msg', message or '', 'fi', int(at_us),
     'ls', x.entries, seq, text, unpack(fields))
   move('status', x.status, status, x.number)

@@ -2,7 +2,7 @@
 -- KEYS   see _prelude
 -- ARGV   id, attempt ('' to write whatever the status), n, field and value ..., m, new tag ..., terms n, field and value ...
 -- REPLY  {'ok'} | {'missing'} | {'stale', status, reason, attempt}
--- EFFECT fields, tags and their index entries; those who wait are told; the status stays, so there is no event
+-- EFFECT fields, tags, values and their index entries; those who wait are told; the status stays, so there is no event
 
 local id = ARGV[1]
 local x = load()
@@ -13,6 +13,7 @@ end
 local fields, tags_at = take(3)
 local tags, terms_at = take(tags_at)
 local terms = take(terms_at)
+revalue(fields, x.number)
 if #fields > 0 then redis.call('HSET', RECORD, unpack(fields)) end
 if #tags > 0 then
   local known, seen = cjson.decode(redis.call('HGET', RECORD, 'tg') or '[]'), {}

@@ -1,9 +1,9 @@
 -- prune: forget an ended execution and everything that points at it, or a number whose record is gone.
--- KEYS   see _prelude; 15 ... further keys of the execution: logs of its earlier attempts, step metrics
+-- KEYS   see _prelude; 16 ... further keys of the execution: logs of its earlier attempts, step metrics
 -- ARGV   id ('' where it is not known), number, the latest end that is old enough (us; '' for any)
 -- REPLY  {'ok'} | {'missing'}: no record has this number
 --        | {'open', status, reason, attempt}: it has not ended, or not long enough ago
--- EFFECT record, logs, metrics, index bits, counts, times and id entry are gone. Of a missing record the terms
+-- EFFECT record, logs, metrics, index bits, counts, times, values and id entry are gone. Of a missing record the terms
 --        are not known: its number no longer exists, and sweep.lua clears the bits that are left of it.
 
 local id, number, before = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3] or '')
@@ -31,7 +31,7 @@ if ids and #ids >= slot * 16 + 16 then
 end
 if not x then return { 'missing' } end
 
-local f = redis.call('HMGET', RECORD, 'sv', 'qu', 'pl', 'sg', 'pa', 'ro', 'nm', 'tg', 'gc', 'gb')
+local f = redis.call('HMGET', RECORD, 'sv', 'qu', 'pl', 'sg', 'pa', 'ro', 'nm', 'tg', 'gc', 'gb', 'vx')
 index('status', x.status, number, false)
 index('function', x.fn, number, false)
 index('worker', x.worker, number, false)
@@ -45,8 +45,12 @@ index('name', f[7], number, false)
 index('commit', f[9], number, false)
 index('branch', f[10], number, false)
 for _, tag in ipairs(cjson.decode(f[8] or '[]')) do index('tag', tag, number, false) end
+for _, name in ipairs(cjson.decode(f[11] or '[]')) do
+  local text = redis.call('HGET', RECORD, name)
+  if text then redis.call('ZREM', VALUES, valued(name, text, number)) end
+end
 redis.call('ZREM', OUTBOX, id)
 redis.call('ZREM', DUE, id)
 redis.call('HDEL', STOPS, id)
-redis.call('UNLINK', RECORD, LOG, unpack(KEYS, 15))
+redis.call('UNLINK', RECORD, LOG, unpack(KEYS, 16))
 return { 'ok' }

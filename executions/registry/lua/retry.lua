@@ -20,6 +20,7 @@ if ARGV[last + 1] ~= '' then
   if lost >= tonumber(ARGV[last + 1]) then return { 'poison', lost } end
   redis.call('HSET', RECORD, 'lo', lost)
 end
+revalue(ended, x.number)
 if #ended > 0 then redis.call('HSET', RECORD, unpack(ended)) end
 archive(attempt, 'failed', reason, now_us())
 if redis.call('EXISTS', LOG) == 1 then redis.call('XADD', LOG, '*', 'end', reason) end

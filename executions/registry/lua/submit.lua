@@ -3,8 +3,8 @@
 -- ARGV   id, packed id or '', reason, message, n, field and value ..., n, term field and value ..., outbox '1' or '',
 --        then the text of the message where it goes along
 -- REPLY  {'new', number, created_us, eta where it lies ahead} | {'exists', status, reason, attempt}
--- EFFECT record, first status log entry, indexes, event, and an entry in the outbox or, with a time that lies ahead,
---        in due; the message in its list unless its time lies ahead; nothing where the id exists
+-- EFFECT record, first status log entry, indexes, values, event, and an entry in the outbox or, with a time that lies
+--        ahead, in due; the message in its list unless its time lies ahead; nothing where the id exists
 
 local id, packed, reason, message = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local known = load()
@@ -21,6 +21,7 @@ for i = 1, #fields, 2 do
   if fields[i] == 'fn' then x.fn = fields[i + 1] elseif fields[i] == 'sv' then x.sv = fields[i + 1] end
 end
 local seq, text = entry(x, 'pending', reason, at_us, 0, '', message)
+revalue(fields, number)
 redis.call('HSET', RECORD, 'v', FORMAT, 'no', number, 'st', 'pending', 'rs', reason, 'at', 0,
   'cr', int(at_us), 'ls', 1, seq, text, unpack(fields))
 
@@ -38,5 +39,5 @@ index('status', 'pending', number, true)
 for i = 1, #terms, 2 do index(terms[i], terms[i + 1], number, true) end
 if ARGV[after] == '1' then await(id, at_us, eta, fields) end
 announce(id, x, 'pending', reason, 0)
-if ARGV[after + 1] and not eta then redis.call('LPUSH', KEYS[15], ARGV[after + 1]) end
+if ARGV[after + 1] and not eta then redis.call('LPUSH', KEYS[16], ARGV[after + 1]) end
 return { 'new', number, int(at_us), eta and int(eta) }
