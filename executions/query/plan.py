@@ -14,7 +14,7 @@ from typing import TypeAlias
 from executions.query import times
 from executions.query.conditions import CONDITIONS
 from executions.query.fields import FIELDS, Kind, Match, split_name
-from executions.query.meaning import ranges_of
+from executions.query.meaning import WORDS, fields_of, ranges_of
 from executions.query.tree import And, Bound, Has, Node, Not, Or, Query, Range, Term, Word
 from executions.query.values import NAME_MOST, Value, end_of, is_whole, meant_by
 from executions.states import REASONS
@@ -80,6 +80,11 @@ class Valued:
 
 
 @dataclass(frozen=True)
+class Earlier:
+    """The numbers of executions whose values an earlier version recorded and did not put in order."""
+
+
+@dataclass(frozen=True)
 class OnRecords:
     """Numbers that only the records know."""
 
@@ -105,7 +110,7 @@ class Without:
     item: Bits
 
 
-Leaf: TypeAlias = Bit | Beginning | Ids | Within | Valued | OnRecords
+Leaf: TypeAlias = Bit | Beginning | Ids | Within | Valued | Earlier | OnRecords
 Bits: TypeAlias = Leaf | All | AnyOf | Without
 
 RECORDS = OnRecords()
@@ -130,6 +135,11 @@ class Plan:
     def is_everything(self) -> bool:
         """Whether every execution matches."""
         return not self.query.root.items
+
+    @property
+    def has_words(self) -> bool:
+        """Whether words are looked for, for which much of a record has to be read."""
+        return WORDS in fields_of(self.query.root)
 
     @property
     def counted_terms(self) -> tuple[str, ...] | None:
@@ -199,8 +209,8 @@ def leaves_of(bits: Bits | None) -> list[Leaf]:
             return [bits]
 
 
-def bounds(bits: Bits, resolved: Callable[[Leaf], Bits | None]) -> tuple[Bits, Bits]:
-    """Give what surely matches and what may match; `resolved` gives a leaf as it is answered, if it is."""
+def bounds(bits: Bits, resolved: Callable[[Leaf], tuple[Bits, Bits] | None]) -> tuple[Bits, Bits]:
+    """Give what surely matches and what may match; `resolved` gives the same for a leaf, where something is known."""
     match bits:
         case All() | AnyOf():
             join = all_of if isinstance(bits, All) else any_of
@@ -211,7 +221,7 @@ def bounds(bits: Bits, resolved: Callable[[Leaf], Bits | None]) -> tuple[Bits, B
             return without(may), without(sure)
         case _:
             found = None if isinstance(bits, OnRecords) else resolved(bits)
-            return (NOTHING, EVERYTHING) if found is None else (found, found)
+            return found or (NOTHING, EVERYTHING)
 
 
 def _bits(node: Node, inner: Mapping[Range, Span]) -> Bits:

@@ -13,7 +13,7 @@ from executions.query.plan import Plan, Valued
 from executions.registry.connection import RedisClient
 from executions.registry.indexes import CHUNK_BYTES, FIELDS_AT_ONCE
 from executions.registry.keys import ShardKeys
-from executions.registry.rounds import Steps, batches, hmget, hscan, run, zcount
+from executions.registry.rounds import Steps, batches, hget, hmget, hscan, run, zcount
 from executions.registry.rows import RECORD_WORK, read_fields
 from executions.registry.selection import Selection, score_bounds, score_key
 from executions.registry.subjects import Subject, codes_of
@@ -50,7 +50,8 @@ def count_quickly(client: RedisClient, shards: Sequence[ShardKeys], plan: Plan) 
     if terms is not None:
         return sum(run(client, [_sum(keys, terms) for keys in shards]))
     if isinstance(plan.bits, Valued) and plan.created is None and not plan.spans:
-        return sum(run(client, [_valued_size(keys, plan.bits) for keys in shards]))
+        sizes = run(client, [_valued_size(keys, plan.bits) for keys in shards])
+        return sum(size for size in sizes if size is not None) if None not in sizes else None
     if plan.bits is None and plan.created is None and len(plan.spans) == 1:
         span = plan.spans[0]
         return sum(run(client, [_span_size(score_key(keys, span.field), score_bounds(span)) for keys in shards]))
@@ -123,9 +124,10 @@ def _sum(keys: ShardKeys, terms: Sequence[str]) -> Steps[int]:
     return sum(int(reply) for reply in replies if reply)
 
 
-def _valued_size(keys: ShardKeys, leaf: Valued) -> Steps[int]:
-    (size,) = yield [lex_count(keys, leaf)]
-    return int(size)
+def _valued_size(keys: ShardKeys, leaf: Valued) -> Steps[int | None]:
+    """Count values; `None` where not all of them may be in order."""
+    number, since, size = yield [hget(keys.meta, "number"), hget(keys.meta, "valued"), lex_count(keys, leaf)]
+    return int(size) if since == b"1" or not number else None
 
 
 def _span_size(key: str, bounds: tuple[str, str]) -> Steps[int]:

@@ -21,7 +21,7 @@ script can touch them together. `ns` is the namespace, `ex` unless set otherwise
 | `ns:{n}:stops`           | hash   | id -> stop request of a running execution          | goes at the end | terminate | workers |
 | `ns:{n}:events`          | stream | every new entry of a status log                    | capped | transitions | events |
 | `ns:{n}:cache:<digest>`  | string | `<attempt>/<id>` that has computed a call; the digest chooses the shard | `cache_ttl` | cache | cache |
-| `ns:{n}:meta`            | hash   | `number`, the shard's counter                      | for ever | submit | queries |
+| `ns:{n}:meta`            | hash   | `number`, the shard's counter; `valued`, the first number whose values are in order | for ever | submit | queries |
 | `ns:{0}:schema`          | hash   | `format`, `shards`, `identity`                     | for ever | connection | connection |
 | `ns:{0}:service:<name>`  | hash   | settings, version, functions, paused, see service_records.py | until removed | services | services |
 | `ns:{0}:services`        | set    | names of services                                  | until removed | services | services |

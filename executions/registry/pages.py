@@ -14,6 +14,7 @@ from executions.registry.records import SUMMARY_FIELDS
 from executions.registry.rounds import Steps, run
 from executions.registry.rows import (
     RECORD_WORK,
+    WORD_WORK,
     accepts,
     read_fields,
     read_matching,
@@ -107,7 +108,7 @@ class Lane:
     def _read(self, candidates: Sequence[Candidate]) -> Steps[list[Row]]:
         plan, keys = self.selection.plan, self.selection.keys
         numbers = [number for number, _ in candidates]
-        self.selection.budget.spend(len(numbers) * RECORD_WORK)
+        self.selection.budget.spend(len(numbers) * RECORD_WORK * (WORD_WORK if plan.has_words else 1))
         if not self.selection.is_exact:
             self.selection.scanned += len(numbers)
             if self.shards == 1:

@@ -15,7 +15,7 @@ Field names are short because the server keeps them once for every execution.
 | `op` | options given with the call | `hd` | what else the message carried (callbacks, chord, headers) |
 | `pc` `pm` | progress in percent, its message | `tg` | tags |
 | `p.<key>` `m.<name>` | property, last value of a metric | `ss` | saved state |
-| `vx` | names of the former two that are in the order of values | | |
+| `vx` | names of the former two, with `p.` and `m.` | | |
 | `cp` `mm` | CPU microseconds, peak memory in KiB | `ch` | ids of Celery's children |
 | `tt` | stop request | `ls`, `1` `2` ... | length of the status log, its entries |
 | `a<k>` | attempt k, once another followed | `ck` | who took the attempt: the worker's term, a dot, the call |

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -15,8 +16,8 @@ from executions.registry import submission as submissions
 from executions.registry.keys import ShardKeys
 from executions.registry.outcomes import Accepted
 from executions.registry.records import FORMAT, SUMMARY_FIELDS, decode_record
-from executions.registry.rounds import Steps, batches, by_name, hmget
-from executions.registry.subjects import PROPERTIES, Raw, Subject, codes_of
+from executions.registry.rounds import Steps, batches, hmget
+from executions.registry.subjects import NAMES, PROPERTY, Raw, Subject, codes_of
 from executions.registry.submission import Submission
 from executions.states import Reason
 
@@ -31,8 +32,8 @@ RECORDS_AT_ONCE = 500
 #: Reading one record costs as much as reading so many bitmap chunks.
 RECORD_WORK = 10
 
-#: Fields of a record among which its properties are looked for: more than all but the oddest have.
-_FIELDS_SEEN = 5000
+#: Looking for a word in a record costs as much as reading so many records.
+WORD_WORK = 3
 
 
 def accepts(plan: Plan, execution_id: str, raw: Raw) -> bool:
@@ -85,19 +86,25 @@ def read_records(
 ) -> Steps[dict[int, tuple[str, dict[str, str]]]]:
     """Give the ids and the named parts of the records of numbers whose ids are known."""
     found: dict[int, tuple[str, dict[str, str]]] = {}
-    named = [code for code in codes if code != PROPERTIES]
     for piece in batches(list(known), RECORDS_AT_ONCE):
-        asks = [hmget(keys.record(known[number]), named) for number in piece]
-        if len(named) < len(codes):
-            asks += [by_name("hscan", keys.record(known[number]), 0, PROPERTIES, _FIELDS_SEEN) for number in piece]
-        replies = yield asks
-        others = replies[len(piece) :] or [(0, {})] * len(piece)
-        for number, reply, (_, properties) in zip(piece, replies, others, strict=False):
-            raw = {**raw_record(properties), **raw_fields(named, reply)}
+        replies = yield [hmget(keys.record(known[number]), codes) for number in piece]
+        for number, reply in zip(piece, replies, strict=True):
+            raw = raw_fields(codes, reply)
             # An id that was used again after its first record was removed has another number.
             if raw.get("no") == str(number):
                 found[number] = (known[number], raw)
+    if NAMES in codes:
+        yield from _read_properties(keys, [one for one in found.values() if NAMES in one[1]])
     return found
+
+
+def _read_properties(keys: ShardKeys, found: Sequence[tuple[str, dict[str, str]]]) -> Steps[None]:
+    """Add the properties to what was read of some records."""
+    for piece in batches(found, RECORDS_AT_ONCE):
+        names = [[name for name in json.loads(raw[NAMES]) if name.startswith(PROPERTY)] or ["no"] for _, raw in piece]
+        replies = yield [hmget(keys.record(one), some) for (one, _), some in zip(piece, names, strict=True)]
+        for (_, raw), some, reply in zip(piece, names, replies, strict=True):
+            raw.update(raw_fields(some, reply))
 
 
 def read_matching(plan: Plan, keys: ShardKeys, numbers: Sequence[int]) -> Steps[list[int]]:

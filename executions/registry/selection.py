@@ -12,6 +12,7 @@ from executions.query.plan import (
     Beginning,
     Bit,
     Bits,
+    Earlier,
     Ids,
     Leaf,
     Plan,
@@ -180,13 +181,16 @@ def open_selection(
         leaf: Loaded(chunks_of(numbers[known] for known in leaf.ids if known in numbers)) for leaf in known_ids
     }
     valued = [leaf for leaf in leaves if isinstance(leaf, Valued)]
-    counts = (yield [lex_count(keys, leaf) for leaf in valued]) if valued else []
+    since, *counts = (yield [hget(keys.meta, "valued"), *(lex_count(keys, leaf) for leaf in valued)]) if valued else [1]
     for leaf, size in zip(valued, counts, strict=True):
         if size <= (whole or SMALL_SPAN):
             known[leaf] = Loaded(chunks_of((yield from read_valued(keys, leaf))))
     for span in spans:
         if sizes[span] <= SMALL_SPAN:
             known[Within(span)] = Loaded(chunks_of((yield from read_members(keys, span))))
+    before = min(top + 1, int(since or top + 1))
+    if before > first_number(oldest, top) and before > 1:
+        known[Earlier()] = Loaded(chunks_of(range(first_number(oldest, top), before)))
     bits, is_exact = yield from _resolved(keys, plan.bits, leaves, known)
     bits = _narrowed(bits, [span for span in must if Within(span) in known])
     low = max(first_number(oldest, top), below + 1 if below is not None and plan.created else 0)
@@ -202,12 +206,18 @@ def _resolved(
     """Give the narrowest expression around the matches, and whether it holds nothing else."""
     if bits is None:
         return None, True
-    found: dict[Leaf, Bits] = {leaf: leaf for leaf in leaves if isinstance(leaf, Bit) or leaf in known}
+    found: dict[Leaf, tuple[Bits, Bits]] = {
+        leaf: (leaf, leaf) for leaf in leaves if isinstance(leaf, Bit) or leaf in known
+    }
+    if Earlier() in known:
+        # What is in order is; of what came before nothing is known.
+        found |= {leaf: (leaf, any_of([leaf, Earlier()])) for leaf in found if isinstance(leaf, Valued)}
     for leaf in leaves:
         if isinstance(leaf, Beginning):
             values = yield from _read_beginnings(keys, leaf)
             if values is not None:
-                found[leaf] = any_of(Bit(term) for term in values)
+                terms = any_of(Bit(term) for term in values)
+                found[leaf] = (terms, terms)
     sure, may = bounds(bits, found.get)
     return None if may == EVERYTHING else may, sure == may
 

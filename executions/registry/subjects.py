@@ -43,14 +43,12 @@ _CODES: dict[str, tuple[str, ...]] = {
     "attempt": ("at",),
 }
 
-#: Stands among the parts of a record for all of its properties.
-PROPERTIES = "p.*"
+#: Where a record keeps the names of its properties, and what stands in front of each.
+NAMES = "vx"
+PROPERTY = "p."
 
-#: What words are looked for in, beside the properties.
-_SPOKEN = (
-    "id", "name", "function", "service", "queue", "worker", "pipeline", "stage", "tag", "branch", "principal",
-    "message", "error",
-)  # fmt: skip
+#: What words are looked for in, beside the id, tags, error and properties.
+_SPOKEN = ("nm", "fn", "sv", "qu", "wk", "pl", "sg", "gb", "pr", "msg")
 
 Raw = Mapping[str, str]
 
@@ -60,7 +58,7 @@ def codes_of(fields: Iterable[str]) -> tuple[str, ...]:
     found: set[str] = set()
     for name in fields:
         if name == WORDS:
-            found |= {PROPERTIES, *(code for spoken in _SPOKEN for code in _CODES.get(spoken, ()))}
+            found |= {NAMES, "tg", "er", *_SPOKEN}
         elif "." in name:
             found.add(_keyed(name))
         else:
@@ -121,10 +119,12 @@ class Subject:
 
     def texts(self) -> Collection[str]:
         """Give the texts that words are looked for in."""
-        found = [text for field in _SPOKEN for text in self.values(field)]
-        for code, text in self.raw.items():
-            if code.startswith("p."):
-                found += (code[2:], _text(text))
+        raw = self.raw
+        found = [self.id, *(raw[code] for code in _SPOKEN if code in raw), *self.values("tag"), *self._error("error")]
+        if NAMES in raw:
+            for code, text in raw.items():
+                if code.startswith(PROPERTY):
+                    found += (code.removeprefix(PROPERTY), _text(text))
         return found
 
     def _error(self, field: str) -> Collection[str]:

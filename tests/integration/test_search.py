@@ -240,7 +240,7 @@ def test_a_page_that_had_to_stop_looking_says_so(filled: Registry, monkeypatch: 
     assert page.scanned > 0
 
 
-VALUES = st.floats(allow_nan=False) | st.integers(-(10**20), 10**20) | st.text(max_size=80)
+VALUES = st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(10**20), 10**20) | st.text(max_size=80)
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -326,3 +326,19 @@ def test_values_whose_record_is_gone_are_swept(server_url: str, namespace: str) 
     assert registry.space.client.zcard(keys.values) == 2
     assert pruning.sweep_values(keys, 0) == (0, 1)
     assert walk(registry, "property.k>0", "created", 9) == [stays]
+
+
+def test_properties_that_an_earlier_version_recorded_are_looked_up(server_url: str, namespace: str) -> None:
+    # Given a registry whose first executions were recorded before values were kept in order
+    registry = make_registry(server_url, namespace, 1)
+    old, client = [submit(registry, k=n) for n in range(3)], registry.space.client
+    keys = registry.space.keys(old[0])
+    client.delete(keys.values)
+    client.hdel(keys.meta, "valued")
+    assert walk(registry, "property.k>0", "created", 9) == old[1:]
+    # If more come
+    new = submit(registry, k=7)
+    # I expect the old ones to be found too, also where they are not asked for
+    assert walk(registry, "property.k>0", "created", 9) == [*old[1:], new]
+    assert walk(registry, "-property.k>0", "created", 9) == old[:1]
+    assert registry.queries.count("property.k>0") == 3

@@ -114,6 +114,8 @@ local function revalue(fields, number)
     end
   end
   if #names == 0 then return end
+  -- The numbers from here on are all there; those before may have been recorded by a version that had no VALUES.
+  redis.call('HSETNX', META, 'valued', number)
   local was = redis.call('HMGET', RECORD, 'vx', unpack(names))
   local known, seen = was[1] and cjson.decode(was[1]) or {}, {}
   for _, name in ipairs(known) do seen[name] = true end
@@ -122,8 +124,8 @@ local function revalue(fields, number)
     if member then
       if was[i + 1] then redis.call('ZREM', VALUES, valued(name, was[i + 1], number)) end
       redis.call('ZADD', VALUES, 0, member)
-      if not seen[name] then known[#known + 1] = name end
     end
+    if not seen[name] then known[#known + 1] = name end
   end
   redis.call('HSET', RECORD, 'vx', cjson.encode(known))
 end

@@ -46,8 +46,8 @@ index('commit', f[9], number, false)
 index('branch', f[10], number, false)
 for _, tag in ipairs(cjson.decode(f[8] or '[]')) do index('tag', tag, number, false) end
 for _, name in ipairs(cjson.decode(f[11] or '[]')) do
-  local text = redis.call('HGET', RECORD, name)
-  if text then redis.call('ZREM', VALUES, valued(name, text, number)) end
+  local member = valued(name, redis.call('HGET', RECORD, name) or '', number)
+  if member then redis.call('ZREM', VALUES, member) end
 end
 redis.call('ZREM', OUTBOX, id)
 redis.call('ZREM', DUE, id)

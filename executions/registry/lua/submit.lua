@@ -16,6 +16,7 @@ local at_us = now_us()
 local eta = eta_of(fields, at_us)
 if reason == 'queued' and eta then reason = 'scheduled' end
 local number = redis.call('HINCRBY', META, 'number', 1)
+if number == 1 then redis.call('HSET', META, 'valued', 1) end
 local x = { number = number, entries = 0, status = '', attempt = 0, fn = '' }
 for i = 1, #fields, 2 do
   if fields[i] == 'fn' then x.fn = fields[i + 1] elseif fields[i] == 'sv' then x.sv = fields[i + 1] end

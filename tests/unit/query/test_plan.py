@@ -16,7 +16,7 @@ def plan(text: str) -> Plan:
 
 def around(text: str) -> tuple[Bits, Bits]:
     """Give what surely matches and what may, by bitmaps alone."""
-    return bounds(plan(text).bits or EVERYTHING, lambda leaf: leaf if isinstance(leaf, Bit) else None)
+    return bounds(plan(text).bits or EVERYTHING, lambda leaf: (leaf, leaf) if isinstance(leaf, Bit) else None)
 
 
 def test_terms_become_bitmaps() -> None:
