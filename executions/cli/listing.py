@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -23,7 +24,13 @@ from executions.query.tree import quote
 #: What is asked for at once; a longer list is read in pieces.
 PAGE = 500
 
+#: Records that are looked at for a table where no index knows the answer; lists for programs go on to the end.
+SCANNED = 20_000
+
 SORTS = ("created", "started", "finished", "duration")
+
+#: A query that the options would narrow only in part without parentheses.
+_EITHER = re.compile(r"\bor\b", re.IGNORECASE)
 
 #: Width of a terminal from which on a status shows its reason.
 _ROOMY = 100
@@ -85,14 +92,15 @@ def ls(
 ) -> None:
     """List executions, the newest first.
 
-    QUERY is in the search language, such as status:failed AND queue:gpu, and the options narrow it further.
-    What the shell would change needs quotes: 'duration:>5s'.
+    QUERY is in the search language, such as status:failed (queue:gpu OR tag:nightly) property.epochs>10, and the
+    options narrow it further. What the shell would change needs quotes: 'duration:>5s'.
     """
     if as_json + as_csv + quiet > 1:
         raise click.UsageError("choose one of --json, --csv and --quiet", click.get_current_context())
     asked = compose(" ".join(query), since, filters)
     with pointing_into(asked):
-        items, after = gather(session, asked, sort, limit, cursor)
+        most = None if as_json or as_csv or quiet else SCANNED
+        items, after, scanned = gather(session, asked, (sort, limit, cursor), most)
     if as_json:
         session.json({"items": [summary(item) for item in items], "next_cursor": after})
     elif as_csv:
@@ -101,11 +109,16 @@ def ls(
         session.lines(item.id for item in items)
     else:
         _show(session, items, asked, after)
+        if scanned and after and len(items) < limit:
+            # To everybody, not only where there is a terminal: a list that is not whole must not look like one.
+            session.err.print(f"{scanned:,} records were read, as no index knows this; go on with --cursor {after}")
 
 
 def compose(query: str, since: str | None, filters: dict[str, tuple[str, ...]]) -> str | None:
-    """Put the query together: what was written first, so that places in it stay where they are."""
+    """Put the query together: what was written first, so that places in it stay close to where they are."""
     parts = [query.strip()] if query.strip() else []
+    if parts and _EITHER.search(query) and (since or any(filters.values())):
+        parts = [f"({parts[0]})"]
     for field, given in filters.items():
         values = [value for text in given for value in (text.split(",") if field == "status" else [text])]
         if values:
@@ -116,16 +129,22 @@ def compose(query: str, since: str | None, filters: dict[str, tuple[str, ...]]) 
 
 
 def gather(
-    session: Session, query: str | None, sort: str, limit: int, cursor: str | None
-) -> tuple[list[Execution], str | None]:
-    """Read as many as were asked for; a page may be shorter than it could be and still not be the last."""
+    session: Session, query: str | None, paging: tuple[str, int, str | None], most: int | None
+) -> tuple[list[Execution], str | None, int]:
+    """Read as many as were asked for, or all that is found among `most` records where these have to be looked at.
+
+    A page may be shorter than it could be and still not be the last. Gives the rows, where they go on, and how many
+    records were read.
+    """
+    sort, limit, cursor = paging
     items: list[Execution] = []
+    scanned = 0
     while True:
         page = session.client.executions.list(query, sort=sort, limit=min(PAGE, limit - len(items)), cursor=cursor)
         items += page.items
-        cursor = page.next_cursor
-        if cursor is None or len(items) >= limit:
-            return items, cursor
+        cursor, scanned = page.next_cursor, scanned + page.scanned
+        if cursor is None or len(items) >= limit or (most is not None and scanned >= most):
+            return items, cursor, scanned
 
 
 def to_csv(items: Iterable[Execution]) -> str:

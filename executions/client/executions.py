@@ -10,8 +10,9 @@ from executions.client.verbs import ClientVerbs
 from executions.errors import Conflict, NotFound
 from executions.execution import Execution
 from executions.logs import LogPage
-from executions.page import Facet, Page
+from executions.page import Count, Facet, Page
 from executions.parts import Parts
+from executions.query import Suggestion
 from executions.registry.events import EventFeed, feed
 from executions.registry.queries import Queries
 from executions.states import Reason
@@ -59,8 +60,8 @@ class Executions:
         """Go through all that match, a page at a time."""
         return self._queries.iterate(query, sort=sort)
 
-    def count(self, query: str | None = None) -> int:
-        """Count those that match."""
+    def count(self, query: str | None = None) -> Count:
+        """Count those that match; a `Count` is a number that also says whether all were looked at."""
         return self._queries.count(query)
 
     def log_page(
@@ -72,6 +73,10 @@ class Executions:
     def last_line(self, execution_id: str, attempt: int) -> int:
         """Give the number of the last line that one attempt has written so far; 0 where there is none."""
         return self._parts.logs.last_line(execution_id, attempt)
+
+    def suggest(self, query: str, position: int | None = None) -> Sequence[Suggestion]:
+        """Give what may be written at a place of a query: fields, and values that executions have."""
+        return self._queries.suggest(query, position)
 
     def facets(
         self, query: str | None = None, by: Sequence[str] = ("status", "function", "pipeline")

@@ -3,6 +3,7 @@
 from executions.query.cursor import Cursor, Place, Sort, decode_cursor, encode_cursor, parse_sort
 from executions.query.grammar import parse
 from executions.query.plan import Plan, is_relative, make_plan
+from executions.query.suggest import Suggestion, suggestions
 from executions.query.tree import Query
 
 __all__ = [
@@ -11,10 +12,12 @@ __all__ = [
     "Plan",
     "Query",
     "Sort",
+    "Suggestion",
     "decode_cursor",
     "encode_cursor",
     "is_relative",
     "make_plan",
     "parse",
     "parse_sort",
+    "suggestions",
 ]

@@ -15,13 +15,16 @@ from executions.query import (
     Plan,
     Query,
     Sort,
+    Suggestion,
     decode_cursor,
     encode_cursor,
     is_relative,
     make_plan,
     parse,
     parse_sort,
+    suggestions,
 )
+from executions.query.fields import FIELDS
 from executions.registry import facets
 from executions.registry.checkouts import Checkouts
 from executions.registry.connection import translated
@@ -44,6 +47,7 @@ from executions.registry.rows import (
 from executions.registry.selection import Selection, open_selection
 from executions.registry.space import Space
 from executions.registry.submission import Submission
+from executions.registry.values import read_names
 from executions.registry.walks import begin_walk
 
 #: Largest page.
@@ -60,6 +64,9 @@ _CHECKED_OF_A_SHARD = 1000
 
 #: Values of properties and metrics that are read of one shard for a count, before records are looked at instead.
 _VALUES_WHOLE = 100_000
+
+#: Names of properties or metrics that are looked up to suggest some, of one shard.
+_NAMES_SEEN = 50
 
 #: Points of step metrics that one command reads; the stream itself is capped.
 _POINTS_AT_ONCE = 1000
@@ -214,6 +221,20 @@ class Queries:
         seen = run(client, [self._settled(keys, plan) for keys in shards])
         parts = run(client, [facets.facet_steps(selection, fields, values) for selection in seen])
         return facets.merged_facets(parts, known, seen)
+
+    @translated
+    def suggest(self, query: str, position: int | None = None) -> list[Suggestion]:
+        """Give what may be written at a place of a query: fields, and the values that executions have."""
+        if not isinstance(query, str):
+            raise InvalidInput(f"a query is a text, not {query!r}")
+        return suggestions(query, len(query) if position is None else position, self._known)
+
+    def _known(self, field: str) -> list[str]:
+        client, shards = self._space.client, self._space.all_keys()
+        if FIELDS[field].counted:
+            return list(facets.read_counts(client, shards, [field])[field])
+        parts = run(client, [read_names(keys, field, _NAMES_SEEN) for keys in shards])
+        return sorted({name for part in parts for name in part})
 
     def _lanes(self, plan: Plan, sort: Sort, begun: Cursor | None) -> list[Lane]:
         shards = self._space.all_keys()

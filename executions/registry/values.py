@@ -39,6 +39,20 @@ def read_valued(keys: ShardKeys, leaf: Valued) -> Steps[set[int]]:
         low = b"(" + members[-1]
 
 
+def read_names(keys: ShardKeys, word: str, most: int) -> Steps[list[str]]:
+    """Give names of properties or metrics, one step for each: whatever else has the same name is passed by."""
+    found: list[str] = []
+    begin = low = f"{word[0]}.".encode()
+    while len(found) < most:
+        (members,) = yield [by_name("zrangebylex", keys.values, b"[" + low, b"(" + begin + _AFTER, 0, 1)]
+        if not members:
+            break
+        name = members[0].partition(b"\0")[0]
+        found.append(name.removeprefix(begin).decode(errors="replace"))
+        low = name + b"\1"
+    return found
+
+
 def number_of(member: bytes) -> int:
     """Give the number in a member."""
     return int(member[member.rindex(b"\0") + 1 :])

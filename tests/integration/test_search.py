@@ -342,3 +342,11 @@ def test_properties_that_an_earlier_version_recorded_are_looked_up(server_url: s
     assert walk(registry, "property.k>0", "created", 9) == [*old[1:], new]
     assert walk(registry, "-property.k>0", "created", 9) == old[:1]
     assert registry.queries.count("property.k>0") == 3
+
+
+def test_names_of_properties_and_metrics_are_suggested(filled: Registry) -> None:
+    assert [one.text for one in filled.queries.suggest("property.")] == [
+        "property.epochs", "property.lr", 'property."my key"', "property.tag",
+    ]  # fmt: skip
+    assert [one.text for one in filled.queries.suggest("-metric:va")] == ['metric."val loss"']
+    assert filled.queries.suggest("pipeline:mn")[0].text in ("mnist", "mnist-classifier")
