@@ -241,6 +241,19 @@ def test_options_narrow_a_list(shell: Shell, seven: list[str]) -> None:
     assert shell("ls", "tag:seven", "--sort", "created", "-q", "-n", "2").lines == seven[:-3:-1]
 
 
+def test_options_narrow_all_of_a_query_with_or_in_it(shell: Shell, seven: list[str]) -> None:
+    query = ["tag:seven", "OR", f"id:{seven[0]}"]
+    assert shell("ls", *query, "--status", "success", "-q").lines == seven
+    assert shell("ls", *query, "--status", "failed", "-q").out == ""
+
+
+def test_a_word_is_looked_up_on_records_and_a_bulk_verb_takes_the_language(shell: Shell, seven: list[str]) -> None:
+    assert shell("ls", "SEVEN", "NOT", "is:open", "--json").json["next_cursor"] is None
+    assert shell("ls", "SEVEN", "NOT", "is:open", "-q").lines == seven
+    counted = shell("rerun", "--query", "seven (is:open OR function:shop.a*)", "--dry-run", "--json").json
+    assert (counted["matched"], counted["done"]) == (7, 7)
+
+
 def test_a_list_goes_on_where_it_ended(shell: Shell, seven: list[str]) -> None:
     found: list[str] = []
     cursor: list[str] = []
