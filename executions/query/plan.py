@@ -169,7 +169,7 @@ def make_plan(query: Query, now_us: int) -> Plan:
 
 def is_relative(query: Query) -> bool:
     """Whether the query means something else at another time."""
-    ranges = [item for item in ranges_of(query.root) if FIELDS.get(item.field, FIELDS["id"]).kind is Kind.TIME]
+    ranges = [item for item in ranges_of(query.root) if split_name(item.field)[0].kind is Kind.TIME]
     return any(times.is_relative(bound.text) for item in ranges for bound in (item.low, item.high) if bound)
 
 

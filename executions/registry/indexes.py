@@ -26,6 +26,7 @@ EXISTING = "*"
 FIELDS_AT_ONCE = 4096
 
 _ZERO = bytes(CHUNK_BYTES)
+_FULL = b"\xff" * CHUNK_BYTES
 _BITS = tuple(tuple(bit for bit in range(8) if byte >> bit & 1) for byte in range(256))
 
 
@@ -57,6 +58,12 @@ def chunks_of(numbers: Iterable[int]) -> dict[int, bytes]:
         chunk = found.setdefault(number // CHUNK, bytearray(CHUNK_BYTES))
         chunk[number % CHUNK >> 3] |= 1 << (number & 7)
     return {at: bytes(chunk) for at, chunk in found.items()}
+
+
+def chunks_below(number: int, first: int) -> dict[int, bytes]:
+    """Give all numbers below one as chunks of a bitmap, from that of the first that matters on."""
+    chunk = number // CHUNK
+    return dict.fromkeys(range(first // CHUNK, chunk), _FULL) | chunks_of(range(chunk * CHUNK, number))
 
 
 def numbers_in(chunk: int, bitmap: bytes) -> list[int]:

@@ -23,7 +23,7 @@ from executions.query.plan import (
     bounds,
     leaves_of,
 )
-from executions.registry.indexes import CHUNK, Budget, Loaded, Matches, chunks_of, numbers_in
+from executions.registry.indexes import CHUNK, Budget, Loaded, Matches, chunks_below, chunks_of, numbers_in
 from executions.registry.keys import ShardKeys
 from executions.registry.rounds import OVERLAP, Ask, Steps, batches, by_name, hget, zcount, zmscore, zpiece, zrange
 from executions.registry.rows import read_fields, read_matching, text
@@ -180,24 +180,37 @@ def open_selection(
     known: dict[Bits, Loaded] = {
         leaf: Loaded(chunks_of(numbers[known] for known in leaf.ids if known in numbers)) for leaf in known_ids
     }
-    valued = [leaf for leaf in leaves if isinstance(leaf, Valued)]
-    since, *counts = (yield [hget(keys.meta, "valued"), *(lex_count(keys, leaf) for leaf in valued)]) if valued else [1]
-    for leaf, size in zip(valued, counts, strict=True):
-        if size <= (whole or SMALL_SPAN):
-            known[leaf] = Loaded(chunks_of((yield from read_valued(keys, leaf))))
+    first = first_number(oldest, top)
+    known |= yield from _read_values(keys, leaves, whole or SMALL_SPAN, (first, top))
     for span in spans:
         if sizes[span] <= SMALL_SPAN:
             known[Within(span)] = Loaded(chunks_of((yield from read_members(keys, span))))
-    before = min(top + 1, int(since or top + 1))
-    if before > first_number(oldest, top) and before > 1:
-        known[Earlier()] = Loaded(chunks_of(range(first_number(oldest, top), before)))
     bits, is_exact = yield from _resolved(keys, plan.bits, leaves, known)
     bits = _narrowed(bits, [span for span in must if Within(span) in known])
-    low = max(first_number(oldest, top), below + 1 if below is not None and plan.created else 0)
+    low = max(first, below + 1 if below is not None and plan.created else 0)
     high = min(top, above - 1) if above is not None and plan.created else top
     wide = {span: sizes[span] for span in must if Within(span) not in known}
     matches = Matches(keys, bits, known, (low, high), budget)
     return Selection(keys, plan, top, low, high, bits, known, is_exact, wide, budget, matches)
+
+
+def _read_values(
+    keys: ShardKeys, leaves: Sequence[Leaf], whole: int, extent: tuple[int, int]
+) -> Steps[dict[Bits, Loaded]]:
+    """Read the values of properties and metrics that are asked for, where they are not too many."""
+    valued = [leaf for leaf in leaves if isinstance(leaf, Valued)]
+    known: dict[Bits, Loaded] = {}
+    if not valued:
+        return known
+    since, *counts = yield [hget(keys.meta, "valued"), *(lex_count(keys, leaf) for leaf in valued)]
+    for leaf, size in zip(valued, counts, strict=True):
+        if size <= whole:
+            known[leaf] = Loaded(chunks_of((yield from read_valued(keys, leaf))))
+    first, top = extent
+    before = min(top + 1, int(since or top + 1))
+    if before > max(first, 1):
+        known[Earlier()] = Loaded(chunks_below(before, first))
+    return known
 
 
 def _resolved(

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from executions import codec, ids
+from executions.errors import InvalidQuery
 from executions.execution import Execution
 from executions.query.tree import quote
 from executions.query.values import read_amount, read_value
@@ -350,3 +351,19 @@ def test_names_of_properties_and_metrics_are_suggested(filled: Registry) -> None
     ]  # fmt: skip
     assert [one.text for one in filled.queries.suggest("-metric:va")] == ['metric."val loss"']
     assert filled.queries.suggest("pipeline:mn")[0].text in ("mnist", "mnist-classifier")
+
+
+@pytest.mark.feature("C44")
+def test_a_range_of_dates_includes_both_its_days(server_url: str, namespace: str) -> None:
+    registry = make_registry(server_url, namespace, 1)
+    one = submit(registry)
+    created = registry.queries.get(one).created
+    assert created is not None
+    day, before, after = (f"{created + timedelta(days=days):%Y-%m-%d}" for days in (0, -1, 1))
+    for query in (f"date:{day} TO {day}", f"date:{before} TO {day}", f"date:{day} TO {after}", f"date:{day}"):
+        assert walk(registry, query, "created", 9) == [one], query
+    assert registry.queries.count(f"date:{before}") == 0
+    assert registry.queries.count(f"date:{after} TO *") == 0
+    with pytest.raises(InvalidQuery, match="is not a date") as caught:
+        registry.queries.page("date:2026-01-01 TO 2026-02-30")
+    assert caught.value.position == 19
