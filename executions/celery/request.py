@@ -13,6 +13,7 @@ from celery.worker.state import task_ready
 
 from executions.celery.losses import loss_of, resend, settle_loss
 from executions.celery.site import site_of
+from executions.dispatch import HEADER
 from executions.errors import ExecutionFailed
 from executions.slots import Stop
 
@@ -52,6 +53,10 @@ class ExecutionRequest(Request):
         if self.settled in ("terminated", "rerun", "lost"):
             return self._leave()
         return super().on_failure(_info(loss_of(site, self)), send_failed_event, return_ok)
+
+    def maybe_expire(self) -> bool:
+        """Leave an execution to its start, which goes by the registry's clock: that of this machine may be wrong."""
+        return HEADER not in self.request_dict and bool(super().maybe_expire())
 
     def on_timeout(self, soft: bool, timeout: float) -> None:
         """Celery's own time limit was reached; the policy may want another attempt."""

@@ -15,10 +15,10 @@ class Leader:
         self._lease_ms = round(space.settings.lease_s * 1000)
 
     @translated
-    def claim(self, term: str) -> bool:
-        """Take or keep the lead; tell whether this term has it."""
+    def claim(self, term: str) -> float | None:
+        """Take or keep the lead; give the server's time in seconds where this term has it."""
         reply = scripts.LEAD(self._space.client, (keys.leader(self._space.namespace),), (term, self._lease_ms))
-        return bool(reply)
+        return int(reply) / 1_000_000 or None
 
     @translated
     def release(self, term: str) -> bool:

@@ -17,4 +17,4 @@ class Chore(Protocol):
     """A background task as a service: bounded, and safe to run twice."""
 
     def run_once(self, now: float) -> Report:
-        """Do one batch of it; `now` is in seconds since the epoch."""
+        """Do one batch of it; `now` is the registry's time, in seconds since the epoch."""

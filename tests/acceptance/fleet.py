@@ -92,21 +92,27 @@ class Fleet:
     workers: list[Worker] = field(default_factory=list)
 
     def start(
-        self, pool: str = "prefork", concurrency: int = 2, *options: str, app: str = "shop", **env: str
+        self,
+        pool: str = "prefork",
+        concurrency: int = 2,
+        *options: str,
+        app: str = "shop",
+        program: str = "celery",
+        **env: str,
     ) -> Worker:
         """Start a worker and wait until it consumes."""
         name = f"w{next(_names)}-{pool}"
         return self.run_celery(
             name, "-A", app, "worker", "-P", pool, "-c", str(concurrency), "-n", f"{name}@test", "-E",
-            "--loglevel", "INFO", *options, **env,
+            "--loglevel", "INFO", *options, program=program, **env,
         ).wait_ready()  # fmt: skip
 
-    def run_celery(self, name: str, *arguments: str, **env: str) -> Worker:
+    def run_celery(self, name: str, *arguments: str, program: str = "celery", **env: str) -> Worker:
         """Start any `celery` command in the background."""
         log_path = self.folder / f"{name}.log"
         with log_path.open("wb") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "celery", *arguments],
+                [sys.executable, "-m", program, *arguments],
                 stdout=log, stderr=subprocess.STDOUT, env={**self.environ, **env}, cwd=self.folder,
             )  # fmt: skip
         worker = Worker(name, process, log_path)

@@ -76,6 +76,18 @@ def test_what_expires_never_runs(prefork: Fleet) -> None:
         prefork.done(one)
 
 
+@pytest.mark.parametrize("ahead_s", [40 * 86400, -40 * 86400])
+def test_what_expires_goes_by_the_registrys_clock_and_not_by_a_workers(fleet: Fleet, ahead_s: int) -> None:
+    moved = fleet.folder / f"ahead-{ahead_s}"
+    moved.write_text(str(ahead_s))
+    worker = fleet.start("solo", 1, "-Q", moved.name, program="tests.moved", MOVED_BY=str(moved))
+    in_time = fleet.shop.add.apply_async((1, 2), queue=moved.name, expires=3600)
+    late = fleet.shop.add.apply_async((1, 2), queue=moved.name, expires=0.001)
+    assert fleet.done(in_time).output == 3
+    assert fleet.done(late).reason == "expired"
+    worker.stop()
+
+
 def test_queue_priority_and_headers_arrive_and_are_recorded(prefork: Fleet) -> None:
     worker = prefork.start("solo", 1, "-Q", "vip")
     result = prefork.shop.whoami.apply_async(queue="vip", priority=7, headers={"x-shop": "north"})

@@ -6,6 +6,9 @@ import secrets
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
+
+from executions.clock import SystemClock
 from executions.policy import Policy
 from executions.registry import keys
 from executions.registry.leader import Leader
@@ -13,10 +16,13 @@ from executions.registry.workers import PROCESS_BYTES, parse_term, term_of
 from executions.settings import Settings
 from executions.slots import Slots
 from executions.states import Reason, Status
+from executions.upkeep import Report
 from executions.upkeep.contact import Contact
 from executions.upkeep.deadlines import OVERDUE, Deadlines
 from executions.upkeep.rescuer import Rescuer, running
+from tests.conftest import Eventually
 from tests.contract.world import World
+from workers.bootsteps.upkeep import UpkeepThread
 
 RERUN = Policy(on_reset="rerun", max_attempts=50)
 
@@ -182,6 +188,31 @@ def test_the_lead_is_given_back_by_its_holder_only(world: World) -> None:
     assert not leader.release("b#1")
     assert leader.release("a#1")
     assert leader.claim("b#1")
+
+
+@dataclass
+class Heard:
+    """A chore that notes when it was run."""
+
+    at: list[float]
+
+    def run_once(self, now: float) -> Report:
+        self.at.append(now)
+        return Report()
+
+
+@pytest.mark.parametrize("ahead_s", [40 * 86400, -40 * 86400])
+def test_upkeep_goes_by_the_servers_clock_whatever_that_of_its_worker_says(
+    world: World, eventually: Eventually, monkeypatch: pytest.MonkeyPatch, ahead_s: int
+) -> None:
+    seconds, _ = world.space.client.time()
+    monkeypatch.setattr(SystemClock, "now", lambda self: seconds + ahead_s)
+    heard = Heard([])
+    thread = UpkeepThread("test", world.parts, lambda: [(heard, 0.1)], lambda: "a#1")
+    thread.start()
+    eventually(lambda: heard.at)
+    thread.leave()
+    assert seconds <= heard.at[0] < seconds + 60
 
 
 def test_nothing_starts_before_the_first_beat_or_after_the_lease() -> None:

@@ -67,12 +67,13 @@ class UpkeepThread(threading.Thread):
         pause_s = min(TICK_S, self._parts.settings.beat_s / 2)
         return min([pause_s, *(one.every_s for one in due if one.every_s)]) if self._leads else pause_s
 
-    def _is_leader(self) -> bool:
-        leads = self._leader.claim(self._term())
-        if leads and not self._leads:
+    def _lead(self) -> float | None:
+        """Take or keep the lead; give the time by the server's clock where this worker has it."""
+        server_now = self._leader.claim(self._term())
+        if server_now is not None and not self._leads:
             log(logger, "upkeep.leading", term=self._term())
-        self._leads = leads
-        return leads
+        self._leads = server_now is not None
+        return server_now
 
     def _run_due(self, due: list[_Due]) -> None:
         for one in due:
@@ -80,10 +81,12 @@ class UpkeepThread(threading.Thread):
             if now < one.at or self._leaving.is_set():
                 continue
             # Asked before each: whoever was paused in the middle of a batch may find another leading.
-            if not self._is_leader():
+            server_now = self._lead()
+            if server_now is None:
                 return
             one.at = now + one.every_s
             try:
-                one.chore.run_once(SYSTEM_CLOCK.now())
+                # Not this machine's clock: one that is a month ahead would find every retention over.
+                one.chore.run_once(server_now)
             except ExecutionsError:
                 log(logger, "upkeep.failed", chore=type(one.chore).__name__, exc_info=True)

@@ -1,0 +1,53 @@
+"""`python -m tests.moved ...`: Celery's command in a process whose wall clock is moved by what a file says.
+
+The file is named by `MOVED_BY`, holds seconds, and is read again whenever the time is asked for. Everything written in
+Python that asks for the time sees the moved clock; what is written in C, and the monotonic clock, do not.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import time
+from contextlib import suppress
+from datetime import datetime, timedelta, tzinfo
+from pathlib import Path
+
+import celery
+
+from executions.clock import SystemClock
+
+_FILE = Path(os.environ["MOVED_BY"])  # noqa: TID251
+
+
+def true_time() -> float:
+    """Give the machine's own time, in a moved process too."""
+    return time.clock_gettime(time.CLOCK_REALTIME)
+
+
+def moved_by() -> float:
+    """Give the seconds that the clock is ahead now."""
+    with suppress(OSError, ValueError):
+        return float(_FILE.read_text())
+    return 0.0
+
+
+def moved_time() -> float:
+    return true_time() + moved_by()
+
+
+class MovedDatetime(datetime):
+    """What Celery compares the end of a message's validity with."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> MovedDatetime:
+        return super().now(tz) + timedelta(seconds=moved_by())
+
+
+if __name__ == "__main__":
+    time.time = moved_time  # noqa: TID251
+    SystemClock.now = lambda self: moved_time()  # type: ignore[method-assign]
+    celery.maybe_patch_concurrency()  # before anything is imported that gevent has to know of
+    importlib.import_module("celery.worker.request").datetime = MovedDatetime  # type: ignore[attr-defined]
+    sys.exit(importlib.import_module("celery.__main__").main())
