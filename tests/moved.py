@@ -21,11 +21,6 @@ from executions.clock import SystemClock
 _FILE = Path(os.environ["MOVED_BY"])  # noqa: TID251
 
 
-def true_time() -> float:
-    """Give the machine's own time, in a moved process too."""
-    return time.clock_gettime(time.CLOCK_REALTIME)
-
-
 def moved_by() -> float:
     """Give the seconds that the clock is ahead now."""
     with suppress(OSError, ValueError):
@@ -34,7 +29,7 @@ def moved_by() -> float:
 
 
 def moved_time() -> float:
-    return true_time() + moved_by()
+    return time.clock_gettime(time.CLOCK_REALTIME) + moved_by()
 
 
 class MovedDatetime(datetime):

@@ -9,16 +9,16 @@ from __future__ import annotations
 import argparse
 import os
 import secrets
+import shlex
 import shutil
 import sys
 import tempfile
 from pathlib import Path
 
-from tests.chaos.fleet import POOLS, Fleet, Server
+from tests.chaos.backends import BACKENDS
+from tests.chaos.fleet import POOLS, Fleet
 from tests.chaos.plan import make_plan
 from tests.chaos.storm import Storm, show
-
-BACKENDS = ("valkey", "redis")
 
 
 def parse(given: list[str] | None = None) -> argparse.Namespace:
@@ -27,7 +27,7 @@ def parse(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=60.0, help="length of the storm; quiet comes after it")
     parser.add_argument("--seed", type=int, default=None, help="what a run that failed has printed")
     parser.add_argument("--backend", choices=BACKENDS, default="valkey")
-    parser.add_argument("--shards", type=int, default=4)
+    parser.add_argument("--shards", type=int, default=None, help="4 unless said otherwise, 16 on a cluster")
     parser.add_argument("--pools", default=",".join(POOLS), help="one worker for each, in this order")
     parser.add_argument("--faults", type=float, default=0.8, help="faults in a second")
     parser.add_argument("--work", type=float, default=6.0, help="submits in a second")
@@ -35,25 +35,31 @@ def parse(given: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(given)
 
 
+def again(options: argparse.Namespace) -> str:
+    """Give the command that brings this storm back."""
+    said = {name: value for name, value in sorted(vars(options).items()) if name != "keep"}
+    return f"make chaos ARGS={shlex.quote(' '.join(f'--{name} {value}' for name, value in said.items()))}"
+
+
 def main(given: list[str] | None = None) -> int:
     """Run once; 0 where every promise held."""
     options = parse(given)
-    seed = secrets.randbelow(1_000_000) if options.seed is None else options.seed
-    folder = Path(tempfile.mkdtemp(prefix=f"chaos-{seed}-"))
-    sys.stdout.write(f"seed {seed}, {options.seconds:g} s on {options.backend}, in {folder}\n")
-    fleet = Fleet(folder, Server(folder / "server", options.backend, options.shards), options.shards)
+    make, shards = BACKENDS[options.backend]
+    options.seed = secrets.randbelow(1_000_000) if options.seed is None else options.seed
+    options.shards = options.shards or shards
+    folder = Path(tempfile.mkdtemp(prefix=f"chaos-{options.seed}-"))
+    sys.stdout.write(f"{again(options)}\nin {folder}\n")
+    fleet = Fleet(folder, make(folder), options.shards)
     try:
-        os.environ.update(fleet.environ(fleet.server.port))  # noqa: TID251
+        os.environ.update(fleet.environ(fleet.backend.ports))  # noqa: TID251
         storm = Storm(fleet, lambda text: print(text, flush=True))
         fleet.grow(options.pools.split(","))
-        plan = make_plan(seed, options.seconds, faults_per_s=options.faults, work_per_s=options.work)
+        plan = make_plan(options.seed, options.seconds, faults_per_s=options.faults, work_per_s=options.work)
         outcome = storm.run(plan)
     finally:
         fleet.stop()
     show(outcome, folder)
-    sys.stdout.write(
-        f"again: make chaos ARGS='--seed {seed} --seconds {options.seconds:g} --backend {options.backend}'\n"
-    )
+    sys.stdout.write(f"again: {again(options)}\n")
     if not outcome.broken and not options.keep:
         shutil.rmtree(folder, ignore_errors=True)
     return 1 if outcome.broken else 0

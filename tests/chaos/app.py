@@ -14,8 +14,8 @@ from tests.chaos.ledger import Writer
 
 ENVIRON = os.environ  # noqa: TID251
 
-app = Celery("chaos", broker=ENVIRON["CHAOS_URL"], set_as_current=False)
-client = executions.install(app)
+app = Celery("chaos", broker=ENVIRON["CHAOS_BROKER"], set_as_current=False)
+client = executions.install(app, registry=ENVIRON["CHAOS_REGISTRY"])
 app.conf.update(
     task_default_queue="chaos",
     broker_connection_retry_on_startup=True,

@@ -1,18 +1,17 @@
-"""A server and a fleet of real workers, each behind a proxy of its own. All of it dies with the run."""
+"""A fleet of real workers, each behind proxies of its own. All of it dies with the run."""
 
 from __future__ import annotations
 
-import shutil
 import signal
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from executions import Client
-from tests.chaos.proxy import HOST, Proxy
+from tests.chaos.backends import Backend
+from tests.chaos.proxy import Proxy
 from workers.local import processes
 from workers.local.processes import Child, ProcessId
-from workers.local.server import EmbeddedServer, find_binary, free_port
 from workers.local.waiting import wait_until
 
 ROOT = Path(__file__).parent.parent.parent
@@ -28,59 +27,14 @@ READY_S = 60.0
 DRAIN_S = 30.0
 
 
-def server_program(backend: str) -> Path:
-    """Find the server that a run is on."""
-    found = find_binary() if backend == "valkey" else shutil.which("redis-server")
-    if found is None:
-        raise SystemExit(f"{backend}: redis-server is not on the PATH")
-    return Path(found)
-
-
-class Server:
-    """The server, with a log on disk that is synced at each write: what it has acknowledged it never loses.
-
-    A run is about our own promises. With `everysec` a crash of the machine may lose the last second, and no
-    program on top of it could tell.
-    """
-
-    def __init__(self, folder: Path, backend: str, shards: int) -> None:
-        self._server = EmbeddedServer(folder, free_port(), binary=server_program(backend), dies_with_parent=True)
-        self.start()
-
-    @property
-    def url(self) -> str:
-        return self._server.url
-
-    @property
-    def port(self) -> int:
-        return self._server.port
-
-    def start(self) -> None:
-        self._server.start()
-        # The embedded server's own setting is `everysec`.
-        processes.run([sys.executable, "-c", _ALWAYS, str(self._server.port)], {}, 20).check_returncode()
-
-    def stop(self, *, hard: bool) -> None:
-        identity = self._server.identity
-        if hard and identity is not None:
-            identity.signal(signal.SIGKILL)
-            wait_until(lambda: not identity.is_alive, 10)
-        self._server.stop()
-
-
-_ALWAYS = (
-    "import socket,sys;c=socket.create_connection(('127.0.0.1',int(sys.argv[1])),5);"
-    "c.sendall(b'CONFIG SET appendfsync always\\r\\n');assert c.recv(9)[:3]==b'+OK'"
-)
-
-
 @dataclass
 class Member:
     """One worker."""
 
     name: str
     pool: str
-    proxy: Proxy
+    #: To each server that it reaches.
+    proxies: list[Proxy]
     log: Path
     child: Child | None = None
     #: Since when it is stopped by SIGSTOP, if it is.
@@ -96,26 +50,38 @@ class Member:
     def worker(self) -> str:
         return f"{self.name}@chaos"
 
+    @property
+    def clock(self) -> Path:
+        """The file that says how far its clock is ahead."""
+        return self.log.with_suffix(".clock")
+
+    def heal(self) -> None:
+        """End what disturbs its connections and its clock."""
+        for proxy in self.proxies:
+            proxy.heal()
+        self.clock.unlink(missing_ok=True)
+
 
 @dataclass
 class Fleet:
     """The workers."""
 
     folder: Path
-    server: Server
+    backend: Backend
     shards: int
     members: list[Member] = field(default_factory=list)
 
     def grow(self, pools: list[str]) -> None:
         for at, pool in enumerate(pools, 1):
             name = f"{pool}{at}"
-            self.members.append(Member(name, pool, Proxy(self.server.port), self.folder / f"{name}.log"))
+            proxies = [Proxy(port) for port in self.backend.ports]
+            self.members.append(Member(name, pool, proxies, self.folder / f"{name}.log"))
             self.start(self.members[-1])
 
-    def environ(self, port: int) -> dict[str, str]:
+    def environ(self, ports: list[int]) -> dict[str, str]:
         return {
             **SETTINGS,
-            "CHAOS_URL": f"redis://{HOST}:{port}/0",
+            **self.backend.urls(ports),
             "CHAOS_LEDGER": str(self.folder / "ledger"),
             "EXECUTIONS_SHARDS": str(self.shards),
             "EXECUTIONS_PAYLOADS": str(self.folder / "payloads"),
@@ -126,10 +92,10 @@ class Fleet:
         queues = ["chaos", f"canary.{member.name}", *(["hungry"] if member.pool == "prefork" else [])]
         concurrency = "1" if member.pool == "solo" else "3"
         command = [
-            sys.executable, "-m", "celery", "-A", "tests.chaos.app", "worker", "-P", member.pool, "-c", concurrency,
-            "-n", member.worker, "-Q", ",".join(queues), "--loglevel", "INFO",
+            sys.executable, "-m", "tests.moved", "-A", "tests.chaos.app", "worker", "-P", member.pool,
+            "-c", concurrency, "-n", member.worker, "-Q", ",".join(queues), "--loglevel", "INFO",
         ]  # fmt: skip
-        environ = self.environ(member.proxy.port)
+        environ = {**self.environ([proxy.port for proxy in member.proxies]), "MOVED_BY": str(member.clock)}
         mark = f"{self.folder}:"
         member.child = processes.start(
             command, log=member.log, mark=mark, env=environ, cwd=self.folder, dies_with_parent=True
@@ -173,7 +139,7 @@ class Fleet:
     def heal(self) -> None:
         """End every disturbance."""
         for member in self.members:
-            member.proxy.heal()
+            member.heal()
             if member.paused:
                 self.pause(member, False)
         self.mend()
@@ -185,6 +151,7 @@ class Fleet:
                 self.pause(member, False)
             if member.identity is not None:
                 member.identity.kill_session()
-            member.proxy.close()
+            for proxy in member.proxies:
+                proxy.close()
         processes.stop(processes.marked(f"{self.folder}:"), 5)
-        self.server.stop(hard=False)
+        self.backend.stop()

@@ -17,14 +17,15 @@ FAULTS = {
     "silence": 4,
     "slow": 2,
     "roll": 3,
+    "move_clock": 3,
     "rerun": 8,
     "terminate": 14,
 }
 
 #: What is submitted -> how often.
 WORK = {
-    "work": 10, "once": 3, "stubborn": 3, "late": 2, "shaky": 4, "hungry": 1, "press": 5, "eta": 3, "chain": 2,
-    "group": 2, "chord": 2,
+    "work": 10, "once": 3, "stubborn": 3, "late": 2, "shaky": 4, "hungry": 1, "press": 5, "eta": 3, "expiring": 2,
+    "chain": 2, "group": 2, "chord": 2,
 }  # fmt: skip
 
 

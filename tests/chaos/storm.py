@@ -29,6 +29,9 @@ from workers.local.waiting import wait_until
 QUIET_S = 90.0
 CANARY_S = 60.0
 
+#: How far a worker's clock jumps at most, either way: further than any retention.
+CLOCK_JUMP_S = 30 * 86400
+
 
 @dataclass
 class Outcome:
@@ -139,39 +142,53 @@ class Storm:
             self._in(seconds, lambda: self.fleet.pause(member, False))
 
     def _restart_server(self, step: Step) -> None:
+        servers = self.fleet.backend.servers
+        at = int(step.much * len(servers))
         hard = step.which < 0.5
-        self._tell(step, "killed" if hard else "stopped")
-        self.fleet.server.stop(hard=hard)
-        self._pause.wait(0.2 + 3 * step.much)
-        self.fleet.server.start()
+        self._tell(step, f"{type(servers[at]).__name__} {at} {'killed' if hard else 'stopped'}")
+        servers[at].halt(hard=hard)
+        self._pause.wait(0.2 + 3 * step.which)
+        servers[at].start()
 
     def _cut(self, step: Step) -> None:
         member = self._member(step)
         if member:
             self._tell(step, member.name)
-            member.proxy.cut()
+            for proxy in member.proxies:
+                proxy.cut()
 
     def _cut_within(self, step: Step) -> None:
         member = self._member(step)
         if member:
             after = 1 + int(step.much * 3000)
             self._tell(step, f"{member.name} after {after} bytes")
-            member.proxy.cut(after)
+            for proxy in member.proxies:
+                proxy.cut(after)
 
     def _silence(self, step: Step) -> None:
         member = self._member(step)
         if member:
             seconds = LEASE_S * (0.3 + 3 * step.much)
             self._tell(step, f"{member.name} for {seconds:.1f} s")
-            member.proxy.silence(True)
-            self._in(seconds, lambda: member.proxy.silence(False))
+            for proxy in member.proxies:
+                proxy.silence(True)
+            self._in(seconds, lambda: [proxy.silence(False) for proxy in member.proxies])
 
     def _slow(self, step: Step) -> None:
         member = self._member(step)
         if member:
             self._tell(step, member.name)
-            member.proxy.slow(0.05 + 0.2 * step.much)
-            self._in(3.0, member.proxy.heal)
+            for proxy in member.proxies:
+                proxy.slow(0.05 + 0.2 * step.much)
+            self._in(3.0, lambda: [proxy.heal() for proxy in member.proxies])
+
+    def _move_clock(self, step: Step) -> None:
+        member = self._member(step)
+        if member:
+            ahead_s = round((step.much - 0.5) * 2 * CLOCK_JUMP_S)
+            self._tell(step, f"{member.name} by {ahead_s / 3600:+.0f} h")
+            member.clock.write_text(str(ahead_s))
+            self._in(LEASE_S * 3, lambda: member.clock.unlink(missing_ok=True))
 
     def _roll(self, step: Step) -> None:
         member = self._member(step)
@@ -213,6 +230,8 @@ class Storm:
             case "eta":
                 due = to_datetime(round((SYSTEM_CLOCK.now() + 5 * step.which) * 1e6))
                 self._put(app.work, tick, eta=due)
+            case "expiring":
+                self._put(app.work, tick, expires=3600.0)
             case "late":
                 self._put(app.late, 2 * tick)
             case "shaky":

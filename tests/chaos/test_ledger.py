@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
+import shlex
 import socket
 import threading
 from pathlib import Path
@@ -13,6 +15,7 @@ import pytest
 from executions.execution import Execution
 from executions.registry.records import decode_record
 from tests.chaos import ledger
+from tests.chaos.__main__ import again, parse
 from tests.chaos.plan import FAULTS, WORK, make_plan
 from tests.chaos.proxy import HOST, Proxy
 
@@ -79,6 +82,12 @@ def test_a_storm_follows_from_its_seed() -> None:
     assert make_plan(7, 60) == make_plan(7, 60)
     assert make_plan(7, 60) != make_plan(8, 60)
     assert {step.what for step in make_plan(7, 600)} == {*FAULTS, *WORK}
+
+
+def test_the_line_that_brings_a_storm_back_says_all_of_it() -> None:
+    given = parse(shlex.split("--seed 7 --seconds 9 --backend redis --shards 8 --pools solo --faults 2 --work 3"))
+    (line,) = re.findall(r"ARGS='(.*)'", again(given))
+    assert parse(shlex.split(line)) == given
 
 
 @pytest.fixture
