@@ -69,6 +69,7 @@ class Fleet:
     folder: Path
     backend: Backend
     shards: int
+    extra: dict[str, str] = field(default_factory=dict)
     members: list[Member] = field(default_factory=list)
 
     def grow(self, pools: list[str]) -> None:
@@ -81,6 +82,7 @@ class Fleet:
     def environ(self, ports: list[int]) -> dict[str, str]:
         return {
             **SETTINGS,
+            **self.extra,
             **self.backend.urls(ports),
             "CHAOS_LEDGER": str(self.folder / "ledger"),
             "EXECUTIONS_SHARDS": str(self.shards),

@@ -79,6 +79,12 @@ def read(path: Path) -> dict[str, dict[int, Try]]:
     return found
 
 
+def ids(path: Path) -> set[str]:
+    """Give what ran at all, of a ledger of any size."""
+    with path.open() as lines:
+        return {json.loads(line)["id"] for line in lines}
+
+
 def judge(tries: Mapping[str, Mapping[int, Try]], executions: Iterable[Execution]) -> Verdict:
     """Hold what was done against what is on record."""
     verdict = Verdict(lines=sum(len(one.walls) for each in tries.values() for one in each.values()))

@@ -27,6 +27,11 @@ class Proxy:
         self._left: int | None = None
         threading.Thread(target=self._accept, daemon=True).start()
 
+    @property
+    def connections(self) -> int:
+        """How many connections pass through here now."""
+        return len(self._open) // 2
+
     def cut(self, after_bytes: int = 0) -> None:
         """Cut every connection: now, or in the middle of whatever passes then."""
         with self._lock:
