@@ -16,8 +16,6 @@ from pathlib import Path
 
 import celery
 
-from executions.clock import SystemClock
-
 _FILE = Path(os.environ["MOVED_BY"])  # noqa: TID251
 
 
@@ -42,7 +40,8 @@ class MovedDatetime(datetime):
 
 if __name__ == "__main__":
     time.time = moved_time  # noqa: TID251
-    SystemClock.now = lambda self: moved_time()  # type: ignore[method-assign]
-    celery.maybe_patch_concurrency()  # before anything is imported that gevent has to know of
+    # Before the imports: a real lock among gevent's would halt the whole process.
+    celery.maybe_patch_concurrency()
+    importlib.import_module("executions.clock").SystemClock.now = lambda self: moved_time()  # type: ignore[attr-defined]
     importlib.import_module("celery.worker.request").datetime = MovedDatetime  # type: ignore[attr-defined]
     sys.exit(importlib.import_module("celery.__main__").main())
