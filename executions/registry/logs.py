@@ -64,7 +64,8 @@ class Logs:
         limit = f"{self._limit.lines}/{self._limit.bytes}"
         pipeline = self._space.client.pipeline(transaction=False)
         for lines in batches:
-            entry: dict[Any, Any] = {"lines": _encoder.encode_lines(lines), "limit": limit}
+            # A list: msgspec never lets go of the iterator that it makes for anything else.
+            entry: dict[Any, Any] = {"lines": _encoder.encode_lines([*lines]), "limit": limit}
             pipeline.xadd(key, entry, id=f"{lines[-1].line}-0")
         if drop:
             pipeline.xdel(key, *(f"{line}-0" for line in drop))

@@ -98,7 +98,6 @@ class Soak(Storm):
         return time.monotonic() - began if is_empty else float("inf")
 
     def _is_empty(self) -> bool:
-        self.fleet.mend()
         self._measure()
         self._pause.wait(0.5)
         try:
@@ -115,6 +114,7 @@ class Soak(Storm):
         if time.monotonic() < self._measure_at:
             return
         self._measure_at = time.monotonic() + MEASURE_S
+        self.fleet.mend()
         for member in self.fleet.members[:-1]:
             if member.identity is not None and len(self.accepted) >= WARM:
                 pid = member.identity.pid
@@ -134,18 +134,18 @@ def resident_kib(pid: int) -> int:
 
 
 def told(name: str, samples: list[Sample]) -> str:
-    """Say how one worker went through it."""
-    third = max(1, len(samples) // 3)
-    parts = []
+    """Say how one worker went through it: its memory in each fifth of the time, and how it grew in the last three."""
+    fifth, parts = max(1, len(samples) // 5), []
     for what in ("parent_kib", "children_kib"):
-        values = [getattr(one, what) / 1024 for one in samples]
-        slope = statistics.linear_regression([one.executions / 1000 for one in samples[third:]], values[third:]).slope
-        first, last = statistics.median(values[:third]), statistics.median(values[-third:])
-        parts.append(
-            f"{what[:-4]} {first:.1f} -> {last:.1f} MiB ({1024 * slope:+.1f} KiB for 1,000 in the last two thirds)"
-        )
+        values = [getattr(one, what) for one in samples]
+        if any(values):
+            numbers = [one.executions / 1000 for one in samples]
+            slope = statistics.linear_regression(numbers[2 * fifth :], values[2 * fifth :]).slope
+            medians = [statistics.median(values[at * fifth : (at + 1) * fifth]) / 1024 for at in range(5)]
+            shown = " ".join(f"{one:.1f}" for one in medians)
+            parts.append(f"{what[:-4]} {shown} MiB, in the end {slope:+.1f} KiB for 1,000 executions")
     used = [one.connections for one in samples]
-    return f"{name}: {', '.join(parts)}; connections {statistics.median(used):.0f}, at most {max(used)}"
+    return f"{name}: {'; '.join(parts)}; connections {statistics.median(used):.0f}, at most {max(used)}"
 
 
 def main() -> int:
