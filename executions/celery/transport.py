@@ -219,6 +219,19 @@ class Transport(redis.Transport):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.cycle: Any = Poller()
+        #: What this transport has a worker's loop call before each look at its sockets, and the loop's list of it.
+        self._ticks: tuple[set[Any], set[Any]] = set(), set()
+
+    def register_with_event_loop(self, connection: Any, loop: Any) -> None:
+        before = set(loop.on_tick)
+        super().register_with_event_loop(connection, loop)
+        self._ticks = loop.on_tick - before, loop.on_tick
+
+    def close_connection(self, connection: Any) -> None:
+        # kombu leaves it there: each lost connection would cost memory, and a little time at each look, for good.
+        own, of_loop = self._ticks
+        of_loop -= own
+        super().close_connection(connection)
 
 
 class _OurTransport:

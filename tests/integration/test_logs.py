@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import queue
 import signal
@@ -90,6 +91,18 @@ class Reader(threading.Thread):
         self.join(PATIENCE_S)
         assert not self.is_alive()
         return self.all
+
+
+def test_storing_lines_leaves_nothing_in_memory(run: Run) -> None:
+    def iterators() -> int:
+        gc.collect()
+        return sum(type(one) is type(iter(())) for one in gc.get_objects())
+
+    lines = tuple(Line(1_000_000, logging.INFO, "stdout", n, "text") for n in (1, 2))
+    before = iterators()
+    for _ in range(50):
+        run.logs.append(run.id, 1, [lines])
+    assert iterators() < before + 50
 
 
 @pytest.mark.feature("D44")
