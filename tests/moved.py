@@ -6,8 +6,10 @@ Python that asks for the time sees the moved clock; what is written in C, and th
 
 from __future__ import annotations
 
+import faulthandler
 import importlib
 import os
+import signal
 import sys
 import time
 from contextlib import suppress
@@ -39,6 +41,8 @@ class MovedDatetime(datetime):
 
 
 if __name__ == "__main__":
+    # Where each thread stands, for whoever finds the process stuck; Python need not run for it.
+    faulthandler.register(signal.SIGUSR2)
     time.time = moved_time  # noqa: TID251
     # Before the imports: a real lock among gevent's would halt the whole process.
     celery.maybe_patch_concurrency()

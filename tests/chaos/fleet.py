@@ -117,6 +117,12 @@ class Fleet:
         if member.identity is not None:
             member.identity.signal(signal.SIGKILL)
 
+    def ask_where(self, name: str) -> None:
+        """Have a worker write to its log where each of its threads stands."""
+        for member in self.members:
+            if member.name == name and member.identity is not None:
+                member.identity.signal(signal.SIGUSR2)
+
     def children(self, member: Member) -> list[ProcessId]:
         identity = member.identity
         if identity is None:

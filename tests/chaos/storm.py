@@ -306,6 +306,7 @@ class Storm:
             found = self._find(one)
             if found is None or not found.is_successful:
                 self.outcome.broken.append(f"{name}: no capacity, its canary is {found.status if found else 'lost'}")
+                self.fleet.ask_where(name)
 
     def _judge(self) -> None:
         report = self.client.invariants()
