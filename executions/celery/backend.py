@@ -245,6 +245,13 @@ class RegistryBackend(Recording, RedisBackend):
         # Celery knows neither of a cluster nor of our Sentinels' URL.
         return space.own_client(socket_timeout_s=SOCKET_TIMEOUT_S)
 
+    def on_chord_part_return(self, request: Any, state: Any, result: Any, *args: Any, **options: Any) -> None:
+        """Count a member of a chord, however long the registry is away: it has ended, nobody would count it later."""
+        count = translated(super().on_chord_part_return)
+        # A reply that got lost may have been the claim on sending the body, which ends before it is asked for anew.
+        claimed_s = 1 + max(5.0, 2 * (self.app.conf.result_chord_join_timeout or 5.0))
+        patiently(lambda: count(request, state, result, *args, **options), "counting for a chord", claimed_s)
+
     def get_key_for_task(self, task_id: Any, key: Any = "") -> bytes:
         space = self.site.space
         return space.keys(str(task_id)).record(str(task_id)).encode()

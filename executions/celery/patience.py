@@ -22,10 +22,10 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 2.0
 logger = logging.getLogger(__name__)
 
 
-def patiently(call: Callable[[], R], what: str) -> R:
+def patiently(call: Callable[[], R], what: str, pause_s: float = FIRST_PAUSE_S) -> R:
     """Call until the registry answers. Safe for verbs of `Transitions`, which may be called twice."""
     deadline = SYSTEM_CLOCK.monotonic() + PATIENCE_S
-    pause_s, waiting = FIRST_PAUSE_S, threading.Event()
+    waiting = threading.Event()
     while True:
         try:
             return call()
@@ -34,4 +34,4 @@ def patiently(call: Callable[[], R], what: str) -> R:
                 raise
             log(logger, "registry.unreachable", while_doing=what, error=error)
         waiting.wait(pause_s)
-        pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+        pause_s = min(2 * pause_s, max(pause_s, LONGEST_PAUSE_S))

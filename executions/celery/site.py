@@ -57,6 +57,8 @@ class Place:
     left: list[tuple[str, list[str], float]] = field(default_factory=list)
     #: When the broker last answered this worker's consumer, or the consumer wanted nothing (monotonic seconds).
     progress: float | None = None
+    #: When its main loop last turned: all that is known where the broker's transport is Celery's own.
+    turned: float | None = None
     #: Whether that is too long ago.
     stalled: bool = False
     #: Held by whoever raises an exception in running code, and by code that is about to be left.

@@ -4,7 +4,8 @@
 |---|---|---|
 | nothing | yes | yes |
 | the worker is gone, stopped, or has another's pid | no | no |
-| the broker does not answer, the registry does | yes | no, after 15 s; it ends itself after `stalled_exit_s` |
+| the main loop hangs, whatever the broker | yes | no, after 15 s; it ends itself after `stalled_exit_s` |
+| the broker (Redis) does not answer, the registry does | yes | no, after 15 s; it ends itself after `stalled_exit_s` |
 | a solo worker is busy for longer | yes | yes |
 """
 
@@ -25,6 +26,7 @@ import pytest
 
 from tests.acceptance.fleet import Fleet, Worker, eventually, make_fleet
 from tests.chaos.proxy import HOST, Proxy
+from tests.rabbitmq import RabbitMQ
 from workers.bootsteps.condition import EXIT_CODE
 from workers.health import STALLED_S, file_of
 from workers.processes import descendants
@@ -168,6 +170,20 @@ def test_a_worker_whose_loop_hangs_for_ever_is_gone_with_its_children(fleet: Fle
     (fleet.folder / "wedge").touch()
     assert worker.process.wait(timeout=60) == EXIT_CODE
     eventually(lambda: not any(Path(f"/proc/{child}").exists() for child in children), "no child left")
+
+
+@pytest.mark.slow
+def test_so_is_one_whose_broker_is_no_redis(server_url: str, rabbitmq: RabbitMQ, tmp_path: Path) -> None:
+    own = {"SHOP_BROKER": rabbitmq.url, "SHOP_REGISTRY": server_url, "SHOP_QUEUE": f"wedged.{os.getpid()}"}
+    for fleet in make_fleet(server_url, tmp_path, **own):
+        (fleet.folder / "wedged.py").write_text(WEDGED)
+        quiet = fleet.start("threads", 1, EXECUTIONS_STALLED_EXIT_S="1", EXECUTIONS_GRACE_S="5")
+        worker = fleet.start("threads", 1, app="wedged", EXECUTIONS_STALLED_EXIT_S="1", EXECUTIONS_GRACE_S="5")
+        assert is_ready(fleet, worker.wait_ready())
+        (fleet.folder / "wedge").touch()
+        assert worker.process.wait(timeout=60) == EXIT_CODE
+        # One that has nothing to do lives on
+        assert is_ready(fleet, quiet)
 
 
 @pytest.mark.slow

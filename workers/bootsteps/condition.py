@@ -87,12 +87,13 @@ class Condition(threading.Thread):
         step, self._last = min(now - self._last, 2 * TICK_S), now
         # On solo the loop that consumes is the one that runs: then it wants nothing.
         busy = self._place.pool == "solo" and bool(state.active_requests)
-        if self._place.progress is None or self._place.progress != self._seen or busy or self._draining:
+        progress = self._place.turned if self._place.progress is None else self._place.progress
+        if progress is None or progress != self._seen or busy or self._draining:
             self._still_s = self._blamed_s = 0.0
         else:
             self._still_s += step
             self._blamed_s = self._blamed_s + step if self._registered(now) else 0.0
-        self._seen = self._place.progress
+        self._seen = progress
         stalled = self._still_s >= STALLED_S
         if stalled and not self._place.stalled:
             log(logger, "worker.stalled", worker=self._place.worker, seconds=round(self._still_s))

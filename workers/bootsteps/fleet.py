@@ -89,6 +89,8 @@ class Fleet(bootsteps.StartStopStep):
         assert self.site.place is not None
         if self.site.place.pool == "solo":
             install_soft_signal(self.site.place)
+        if getattr(parent, "hub", None) is not None:
+            parent.hub.on_tick.add(self._turn)
         self.thread = FleetThread(self.site, self.site.place, parent)
         self.thread.start()
         presence = self.thread.presence
@@ -100,6 +102,12 @@ class Fleet(bootsteps.StartStopStep):
         ]
         for thread in self.upkeep:
             thread.start()
+
+    def _turn(self) -> None:
+        """Note that the main loop lives. It looks at least every ten seconds, also where nothing comes."""
+        assert self.site is not None
+        assert self.site.place is not None
+        self.site.place.turned = SYSTEM_CLOCK.monotonic()
 
     def stop(self, parent: Any) -> None:
         """Leave the lead to others. What runs goes on, so the worker stays in the fleet until its pool has ended."""
