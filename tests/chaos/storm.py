@@ -25,8 +25,10 @@ from tests.chaos.fleet import LEASE_S, Fleet, Member
 from tests.chaos.plan import WORK, Step
 from workers.local.waiting import wait_until
 
-#: Seconds that a fleet may take to come to rest: lost messages are sent again after twenty.
+#: Seconds in which a fleet that comes to rest must have ended something: lost messages are sent again after twenty.
 QUIET_S = 90.0
+#: Seconds that it may take in all, as it has to catch up with what the storm kept it from.
+REST_S = 900.0
 CANARY_S = 60.0
 
 #: How far a worker's clock jumps at most, either way: further than any retention.
@@ -60,6 +62,9 @@ class Storm:
         self.outcome = Outcome()
         self._later: list[tuple[float, Callable[[], Any]]] = []
         self._began = 0.0
+        #: The fewest executions that were on their way since the storm was over, and until when fewer must be.
+        self._least: int | None = None
+        self._patient_until = 0.0
         self._pause = threading.Event()
 
     def run(self, plan: list[Step]) -> Outcome:
@@ -277,20 +282,24 @@ class Storm:
             what()
         began = time.monotonic()
         self.fleet.heal()
-        healing = wait_until(self._is_quiet, QUIET_S)
+        self._least, self._patient_until = None, began + QUIET_S
+        wait_until(lambda: self._is_quiet() or time.monotonic() > self._patient_until, REST_S)
         self.outcome.quiet_after_s = time.monotonic() - began
-        if not healing:
-            moving = [f"{one.id} {one.function} {one.status}/{one.reason}" for one in self._moving()]
-            self.outcome.broken.append(f"not quiet within {QUIET_S:.0f} s: {', '.join(moving[:5]) or 'no answer'}")
+        moving = [f"{one.id} {one.function} {one.status}/{one.reason}" for one in self._moving()]
+        if moving:
+            self.outcome.broken.append(f"not quiet, and nothing ended for {QUIET_S:.0f} s: {', '.join(moving[:5])}")
         self._canaries()
 
     def _is_quiet(self) -> bool:
         self.fleet.mend()
         self._pause.wait(0.5)
         try:
-            return not self._moving()
+            moving = self.client.executions.count("status:pending,running")
         except Unavailable:
             return False
+        if self._least is None or moving < self._least:
+            self._least, self._patient_until = moving, time.monotonic() + QUIET_S
+        return moving == 0
 
     def _moving(self) -> list[Execution]:
         return list(self.client.executions.list("status:pending,running"))
