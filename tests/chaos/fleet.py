@@ -20,6 +20,7 @@ POOLS = ("prefork", "threads", "solo", "gevent")
 #: A fleet with little patience, so that a run of a few minutes sees many leases end.
 SETTINGS = {
     "EXECUTIONS_BEAT_S": "0.5", "EXECUTIONS_LEASE_S": "3", "EXECUTIONS_SOFT_AFTER_S": "1", "EXECUTIONS_GRACE_S": "3",
+    "EXECUTIONS_STALLED_EXIT_S": "10",
 }  # fmt: skip
 LEASE_S = 3.0
 

@@ -310,12 +310,16 @@ class Storm:
             member.name: self.client.submit(self.app.canary, queue=f"canary.{member.name}").id
             for member in self.fleet.members
         }
-        wait_until(lambda: all((one := self._find(i)) and one.is_done for i in sent.values()), CANARY_S)
+        wait_until(lambda: self._all_done(list(sent.values())), CANARY_S)
         for name, one in sent.items():
             found = self._find(one)
             if found is None or not found.is_successful:
                 self.outcome.broken.append(f"{name}: no capacity, its canary is {found.status if found else 'lost'}")
                 self.fleet.ask_where(name)
+
+    def _all_done(self, ids: list[str]) -> bool:
+        self.fleet.mend()
+        return all((one := self._find(i)) and one.is_done for i in ids)
 
     def _judge(self) -> None:
         report = self.client.invariants()
