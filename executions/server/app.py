@@ -6,7 +6,7 @@ from fastapi import FastAPI
 
 from executions.client import Client
 from executions.server import api, pages, plain, problems
-from executions.server.api.schema import PROBLEMS, describe_api, operation_id
+from executions.server.api.schema import describe_api, operation_id
 from executions.server.audit import Audited
 from executions.server.live import routes as live
 from executions.server.live.hub import Hub
@@ -35,9 +35,8 @@ def make_app(client: Client, *, prefix: str = "", access: Access | None = None) 
     app.state.access = access = access or Access()
     app.state.live = Hub(client)
     problems.install(app)
-    for router in (*api.ROUTERS, plain.router, pages.router):
+    for router in (*api.ROUTERS, live.router, plain.router, pages.router):
         app.include_router(router)
-    app.include_router(live.router, responses=PROBLEMS)
     describe_api(app)
     # The last one that is added is the outermost.
     app.add_middleware(Audited, client=client, access=access)
