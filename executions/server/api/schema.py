@@ -72,6 +72,10 @@ def describe_api(app: FastAPI) -> None:
     def description() -> dict[str, Any]:
         if app.openapi_schema is None:
             found = get_openapi(title=app.title, version=app.version, description=_ABOUT, routes=app.routes)
+            for path, operations in found["paths"].items():
+                for operation in operations.values() if path.startswith("/api/v1/") else ():
+                    # Also where a router of another part did not say so; FastAPI has an answer of its own for 422.
+                    operation["responses"] |= {str(status): answer for status, answer in PROBLEMS.items()}
             parts = found.setdefault("components", {})
             parts.setdefault("schemas", {})["Problem"] = _PROBLEM_SCHEMA
             parts["securitySchemes"] = {
