@@ -40,7 +40,7 @@ $(INSTALLED): requirements-dev.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@
 
-up: $(INSTALLED) ## Start a server, two workers and Flower on this machine, and run samples
+up: $(INSTALLED) ## Start a server, two workers, the page and Flower on this machine, and run samples
 	@$(BIN)/executions up $(ARGS)
 
 down: $(INSTALLED) ## Stop all of it; the data stays in .executions

@@ -32,6 +32,16 @@ def test_the_failed_run_is_found_its_error_read_and_its_log(floor: Floor, open_p
     expect(page.locator(".l-error")).to_contain_text("refused: the amount is negative")
 
 
+def test_the_search_box_offers_what_may_come_next(floor: Floor, open_page: Open) -> None:
+    page = open_page("/executions")
+    expect(page.get_by_role("button", name="Keyboard shortcuts")).to_be_visible()
+    page.keyboard.press("/")
+    page.keyboard.type("status:failed AND function:orders.c")
+    offered = page.locator("#search-words option")
+    expect(offered).to_have_count(1)
+    expect(offered).to_have_attribute("value", "status:failed AND function:orders.charge")
+
+
 @pytest.mark.feature("C03", "C08", "C18", "C31")
 def test_the_keyboard_alone_leads_from_the_list_to_the_next_failure(floor: Floor, open_page: Open) -> None:
     page = open_page("/executions")

@@ -44,6 +44,24 @@ def test_an_empty_registry_has_pages_that_say_so(browser: httpx.Client) -> None:
     assert browser.get("/executions/unknown").status_code == 404
 
 
+def test_a_search_that_no_index_answers_says_so_and_counts_nothing(browser: httpx.Client, client: Client) -> None:
+    client.submit("shop.add", "needle", 2)
+    answer = browser.get("/executions", params={"q": "needle"})
+    assert answer.status_code == 200
+    assert "1 record read" in answer.text
+    assert "data-counts" not in answer.text
+    assert "data-counts" in browser.get("/executions", params={"q": "status:pending"}).text
+
+
+def test_the_search_box_is_told_what_may_come_next(browser: httpx.Client, client: Client) -> None:
+    client.submit("shop.add", 1, 2, queue="gpu")
+    asked = {"q": "status:failed queue:g AND x", "position": str(len("status:failed queue:g"))}
+    assert browser.get("/executions/suggest", params=asked).json() == {"texts": ["status:failed queue:gpu AND x"]}
+    assert "status:failed" in browser.get("/executions/suggest", params={"q": "status:f"}).json()["texts"]
+    for odd in ({}, {"q": '"', "position": "99999999"}, {"q": "((" * 3000, "position": "x"}):
+        assert browser.get("/executions/suggest", params=odd).status_code == 200
+
+
 def test_every_link_stays_below_the_path_that_the_app_has(server_url: str, namespace: str, tmp_path: Path) -> None:
     with connect(server_url, namespace=namespace) as client:
         execution = client.submit("shop.add", 1, 2, tags=["a"], pipeline="p", stage="s", queue="q")

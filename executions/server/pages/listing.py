@@ -16,7 +16,7 @@ from executions.page import Facet, Page
 from executions.query.tree import quote
 from executions.server.pages.search import Search, term
 from executions.server.pages.site import PageRoute, link, render
-from executions.server.pages.words import iso, lasting, now
+from executions.server.pages.words import iso, lasting, now, some
 from executions.server.security.require import Viewing
 from executions.states import Status, parse_status
 
@@ -123,9 +123,18 @@ def executions(request: Request, client: Viewing) -> Response:
 def rows(request: Request, client: Viewing) -> Response:
     """Give the rows of some executions as they are now, for a page that shows them."""
     ids = request.query_params.get("ids", "").split(",")[: SIZES[-1]]
-    found = [one for some in _batches(ids) for one in client.executions.list(term("id", *some))]
+    found = [one for batch in _batches(ids) for one in client.executions.list(term("id", *batch))]
     asked = Asked.read(request.query_params)
     return render(request, "rows.html", items=found, asked=asked)
+
+
+@router.get("/executions/suggest")
+def suggest(request: Request, client: Viewing) -> Response:
+    """Give what the text in the search box may become, given where the cursor is in it."""
+    text, at = request.query_params.get("q", ""), request.query_params.get("position", "")
+    found = client.executions.suggest(text, int(at) if at.isdecimal() and len(at) < 6 else None)
+    whole = [text[: one.start] + one.text + text[one.stop :] for one in found]
+    return JSONResponse({"texts": list(dict.fromkeys(whole))})
 
 
 @router.get("/executions/news")
@@ -146,6 +155,9 @@ def _batches(ids: Sequence[str]) -> list[list[str]]:
 
 def _look(client: Client, asked: Asked) -> Listing:
     page = client.executions.list(asked.q or None, sort=asked.sort, limit=asked.limit, cursor=asked.cursor or None)
+    if page.scanned:
+        # Counting would read the records of each count anew, far more of them than the page took.
+        return Listing(page, None, (), (), note=_said_of(page))
     search = Search.read(asked.q)
     try:
         counts = client.executions.facets(search.without("status") or None, by=("status",))["status"]
@@ -155,6 +167,12 @@ def _look(client: Client, asked: Asked) -> Listing:
     chosen = search.values("status")
     total = sum(n for status, n in counts.items() if not chosen or status in _meant(chosen))
     return Listing(page, total, _statuses(asked, search, counts), _facets(asked, search, facets))
+
+
+def _said_of(page: Page) -> str:
+    """Say how a search went that no index answers."""
+    end = "then the work for one page was done; look further below" if page.is_cut else "those that match are shown"
+    return f"No index knows all of this search: {some(page.scanned, 'record')} read, {end}. There are no counts for it."
 
 
 def _meant(values: Sequence[str]) -> set[str]:

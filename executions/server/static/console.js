@@ -5,6 +5,7 @@ import { rows } from "./rows.js";
 import { one } from "./one.js";
 import { log } from "./log.js";
 import { clocks } from "./clocks.js";
+import { search } from "./search.js";
 import { Live } from "./live.js";
 
 const live = new Live();
@@ -14,4 +15,5 @@ keyboard(live);
 rows(live);
 one(live);
 log(live);
+search();
 live.start();
