@@ -11,9 +11,11 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import click
 import pytest
 import yaml
 
+from executions.cli.app import root
 from executions.settings import PREFIX, Settings
 
 ROOT = Path(__file__).parents[2]
@@ -130,7 +132,15 @@ def test_commands_are_programs_that_the_image_has(where: str) -> None:
     program, *options = commands()[where]
     scripts = {script.name for script in importlib.metadata.entry_points(group="console_scripts")}
     assert program in scripts
-    assert importlib.util.find_spec(options[options.index("-A") + 1])
+    if program == "celery":
+        assert importlib.util.find_spec(options[options.index("-A") + 1])
+    else:
+        assert root.get_command(click.Context(root), options[0]) is not None
+
+
+def test_the_page_is_asked_for_by_its_profile_once_there_is_a_user() -> None:
+    assert SERVICES["page"]["profiles"] == ["page"]
+    assert "--profile page up" in (ROOT / "docker/README.md").read_text()
 
 
 def test_workers_are_asked_by_a_program_that_the_image_has() -> None:
