@@ -57,7 +57,10 @@ def up(
     with_samples: bool,
     folder: Path,
 ) -> None:
-    """Start a server, workers, the page and Flower on this machine; what runs already is left alone."""
+    """Start a server, workers, the page and Flower here.
+
+    What runs already is left alone.
+    """
     console = Console(highlight=False)
     with _one_line_errors():
         settings = Settings.from_env(url=normalize_url(url) if url else None)
@@ -83,7 +86,10 @@ def up(
 @click.option("--grace", type=click.FloatRange(min=0), default=GRACE_S, show_default=True, help="Seconds to finish.")
 @_folder
 def down(folder: Path, grace: float) -> None:
-    """Stop what `up` started; the data stays and the next `up` finds it."""
+    """Stop what `up` started; the data stays.
+
+    The next `up` finds it.
+    """
     console = Console(highlight=False)
     with _one_line_errors():
         stopped = Stack(folder, _sayer(console)).down(grace)

@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from executions.cli import acting, completion, detail, doctor, fleet, listing, people, running, services
+from executions.cli import acting, completion, detail, doctor, fleet, listing, people, reports, running, services
 from executions.cli.commands import Root
 from executions.cli.session import global_options, session_of
 from executions.version import VERSION
@@ -36,6 +36,10 @@ for _command in (
     services.services,
     fleet.functions,
     fleet.workers,
+    reports.queues,
+    reports.failures,
+    reports.stats,
+    reports.export,
     people.user,
     people.token,
     people.audit,

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
-from collections.abc import Mapping
+import io
+import itertools
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from executions.errors import ExecutionsError
 from executions.execution import Attempt, Execution
+
+#: Executions that are written at once.
+PIECE = 200
 
 #: What a list tells of each execution, in this order; also the columns of `--csv`.
 SUMMARY = (
@@ -41,6 +48,46 @@ def rfc3339(moment: datetime | None) -> str:
 def summary(execution: Execution) -> dict[str, Any]:
     """Give what a list tells of an execution."""
     return {name: plain(getattr(execution, name)) for name in SUMMARY}
+
+
+def as_csv(items: Iterable[Execution], end: str = "\n") -> Iterator[str]:
+    """Write executions as comma-separated values with a header, a piece at a time."""
+    rows = (list(summary(item).values()) for item in items)
+    lines: Iterator[Iterable[Any]] = itertools.chain([SUMMARY], (map(_csv_cell, row) for row in rows))
+    while piece := list(itertools.islice(lines, PIECE)):
+        text = io.StringIO()
+        csv.writer(text, lineterminator=end).writerows(piece)
+        yield text.getvalue()
+
+
+def as_json(items: Iterable[Execution]) -> Iterator[str]:
+    """Write executions as one JSON array, a piece at a time."""
+    comma = "["
+    rows = map(summary, items)
+    while piece := list(itertools.islice(rows, PIECE)):
+        yield comma + ",\n".join(map(_line, piece))
+        comma = ",\n"
+    yield "[]\n" if comma == "[" else "]\n"
+
+
+def as_lines(items: Iterable[Execution]) -> Iterator[str]:
+    """Write executions as JSON, one a line."""
+    return (_line(summary(item)) + "\n" for item in items)
+
+
+def _line(document: Any) -> str:
+    return json.dumps(document, separators=(",", ":"), ensure_ascii=False)
+
+
+def _csv_cell(value: Any) -> Any:
+    if isinstance(value, list):
+        return " ".join(map(str, value))
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    # A spreadsheet would run what begins like a formula.
+    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
+        return f"'{value}"
+    return value
 
 
 def full(execution: Execution) -> dict[str, Any]:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import click
 
-from executions.cli import render
+from executions.cli import documents, render
 from executions.cli.commands import Command
 from executions.cli.completion import FunctionName
-from executions.cli.documents import SUMMARY, rfc3339, summary
+from executions.cli.documents import rfc3339, summary
 from executions.cli.problems import pointing_into
 from executions.cli.render import Column, Cut
 from executions.cli.session import Session, pass_session
@@ -104,7 +101,7 @@ def ls(
     if as_json:
         session.json({"items": [summary(item) for item in items], "next_cursor": after})
     elif as_csv:
-        session.write(to_csv(items))
+        session.write("".join(documents.as_csv(items)).removesuffix("\n"))
     elif quiet:
         session.lines(item.id for item in items)
     else:
@@ -145,27 +142,6 @@ def gather(
         cursor, scanned = page.next_cursor, scanned + page.scanned
         if cursor is None or len(items) >= limit or (most is not None and scanned >= most):
             return items, cursor, scanned
-
-
-def to_csv(items: Iterable[Execution]) -> str:
-    """Write executions as comma-separated values."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(SUMMARY)
-    for item in items:
-        writer.writerow([_csv_cell(value) for value in summary(item).values()])
-    return text.getvalue().removesuffix("\n")
-
-
-def _csv_cell(value: Any) -> Any:
-    if isinstance(value, list):
-        return " ".join(value)
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    # A spreadsheet would run what begins like a formula.
-    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
-        return f"'{value}"
-    return value
 
 
 def _show(session: Session, items: Sequence[Execution], query: str | None, after: str | None) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from executions.client.failures import LOOK, Failures, look
 from executions.client.verbs import ClientVerbs
 from executions.errors import Conflict, NotFound
 from executions.execution import Execution
@@ -83,6 +84,10 @@ class Executions:
     ) -> dict[str, Facet]:
         """Count those that match by the values of some fields."""
         return self._queries.facets(query, by=by)
+
+    def failures(self, query: str | None = None, *, most: int = LOOK) -> Failures:
+        """Give the newest failures that match, put together by what went wrong: the most frequent kind first."""
+        return look(self._queries.page, query, most)
 
     def events(self, query: str | None = None, *, follow: bool = False, since: str | None = None) -> EventFeed:
         """Give what happened to all executions: one dict for each new entry of a status log, oldest first.

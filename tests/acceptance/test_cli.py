@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
 import signal
 import subprocess
+from pathlib import Path
 
 import pytest
 import redis
@@ -572,3 +574,42 @@ def test_bash_takes_the_completion_script(shell: Shell) -> None:
     script = shell("completion", "bash").out
     checked = subprocess.run(["bash", "-n"], input=script, text=True, capture_output=True, check=False)
     assert (checked.returncode, checked.stderr) == (0, "")
+
+
+# What it comes to ----------------------------------------------------------------------------------------
+
+
+def test_queues_failures_and_stats(shell: Shell, waiting: list[str]) -> None:
+    bad = [shell.fleet.client.submit("shop.fail", tags=["sad"]) for _ in range(3)]
+    for one in bad:
+        assert one.wait(timeout=20).status == "failed"
+    nobody = next(queue for queue in shell("queues", "--json").json if queue["name"] == "nobody")
+    assert (nobody["pending"] >= 3, nobody["workers"]) == (True, [])
+    assert any(line.startswith("nobody") and line.endswith("none") for line in shell("queues").lines)
+
+    found = shell("failures", "tag:sad", "--json").json
+    assert (len(found["failures"]), found["looked_at"], found["complete"]) == (1, 3, True)
+    assert sorted(found["failures"][0]["ids"]) == sorted(one.id for one in bad)
+    assert shell("failures", "tag:sad", "--limit", "2", "--json").json["complete"] is False
+    assert found["failures"][0]["type"] in shell("failures", "tag:sad").out
+    assert shell("failures", "tag:no-such").out == ""
+    assert shell("failures", "stauts:x").code == 2
+
+    assert shell("stats", "tag:sad", "--json").json == {"counts": {"failed": 3}, "complete": True}
+    assert shell("stats", "tag:sad", "--by", "function").lines[-1].split() == ["shop.fail", "3"]
+    assert shell("stats", "--by", "mood").code == 2
+
+
+def test_an_export_is_a_whole_file(shell: Shell, seven: list[str], tmp_path: Path) -> None:
+    for name, read in (
+        ("all.csv", lambda text: [row["id"] for row in csv.DictReader(text.splitlines())]),
+        ("all.json", lambda text: [row["id"] for row in json.loads(text)]),
+        ("all.jsonl", lambda text: [json.loads(line)["id"] for line in text.splitlines()]),
+    ):
+        file = tmp_path / name
+        assert shell("export", "tag:seven", "-o", str(file)).code == 0
+        assert sorted(read(file.read_text())) == sorted(seven), name
+    assert [file.name for file in sorted(tmp_path.iterdir())] == ["all.csv", "all.json", "all.jsonl"]
+    assert len(shell("export", "tag:seven", "--format", "jsonl").lines) == 7
+    assert shell("export", "-o", str(tmp_path / "all.xml")).code == 1
+    assert "cannot be written" in shell("export", "-o", str(tmp_path / "no" / "all.csv")).err

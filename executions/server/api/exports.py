@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import chain, islice
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 
-from executions.cli.documents import SUMMARY, summary
+from executions.cli.documents import as_csv, as_json, as_lines
 from executions.execution import Execution
 from executions.server.api.executions import Q, Sort
-from executions.server.api.logs import streamed
-from executions.server.api.models import to_json
 from executions.server.api.schema import PROBLEMS
 from executions.server.security.require import Viewing
 
 router = APIRouter(prefix="/api/v1/exports", tags=["exports"], responses=PROBLEMS)
 
-#: Rows that are sent at once.
-_PIECE = 200
-
-#: A cell that begins so is a formula to a spreadsheet.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+#: How each kind of file is written, and what it is called.
+_WRITERS: dict[str, tuple[Callable[[Iterator[Execution]], Iterator[str]], str]] = {
+    "csv": (partial(as_csv, end="\r\n"), "text/csv; charset=utf-8"),
+    "json": (as_json, "application/json"),
+    "jsonl": (as_lines, "application/x-ndjson"),
+}
 
 _FILES = {
     200: {
@@ -49,34 +47,7 @@ def export_executions(
     found = client.executions.iterate(q or None, sort=sort)
     # The first is read before anything is sent, so that a query that is refused is a problem and no empty file.
     rows = chain(list(islice(found, 1)), found)
-    if format == "jsonl":
-        answer = streamed(map(summary, rows), to_json, "application/x-ndjson")
-    elif format == "json":
-        answer = StreamingResponse(_json(rows), media_type="application/json")
-    else:
-        answer = StreamingResponse(_csv(rows), media_type="text/csv; charset=utf-8")
+    written, kind = _WRITERS[format]
+    answer = StreamingResponse(written(rows), media_type=kind)
     answer.headers["Content-Disposition"] = f'attachment; filename="executions.{format}"'
     return answer
-
-
-def _json(rows: Iterator[Execution]) -> Iterator[str]:
-    yield "["
-    comma = ""
-    while piece := list(islice(rows, _PIECE)):
-        yield comma + ",\n".join(to_json(summary(one)) for one in piece)
-        comma = ",\n"
-    yield "]\n"
-
-
-def _csv(rows: Iterator[Execution]) -> Iterator[str]:
-    yield ",".join(SUMMARY) + "\r\n"
-    while piece := list(islice(rows, _PIECE)):
-        written = io.StringIO()
-        csv.writer(written).writerows([_cell(value) for value in summary(one).values()] for one in piece)
-        yield written.getvalue()
-
-
-def _cell(value: Any) -> Any:
-    if isinstance(value, list):
-        value = " ".join(str(part) for part in value)
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value

@@ -11,7 +11,6 @@ from fastapi import APIRouter, Request, Response
 from executions.client import Client
 from executions.client.health import State
 from executions.queue import Queue
-from executions.server.pages.failures import groups_of
 from executions.server.pages.fleet import queues_of, state_of
 from executions.server.pages.listing import Asked
 from executions.server.pages.search import term
@@ -85,8 +84,7 @@ def _needs(client: Client, workers: list[Any], queues: list[Queue]) -> Iterator[
                 "odd", f"Service {service.name} is paused", f"{some(waiting, 'execution')} waiting for it",
                 f"/services/{service.name}", "Open",
             )  # fmt: skip
-    _, groups = groups_of(client, f"status:failed AND finished:>={NEWS}", _FAILURES)
-    for group in groups[:5]:
+    for group in client.executions.failures(f"finished:>={NEWS}", most=_FAILURES).groups[:5]:
         many = len(group.items)
         url = link(f"/executions/{group.newest.id}", **{"in": "status:failed"})
         yield Need(

@@ -1,0 +1,143 @@
+"""`queues`, `failures`, `stats` and `export`: what a fleet's executions come to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.text import Text
+
+from executions.cli import render
+from executions.cli.commands import Command
+from executions.cli.documents import as_csv, as_json, as_lines, plain
+from executions.cli.problems import Problem, pointing_into
+from executions.cli.render import Column, Cut
+from executions.cli.session import Session, pass_session
+
+_query = click.argument("query", nargs=-1)
+_as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+
+_QUEUES = (
+    Column("QUEUE", lambda queue: queue.name),
+    Column("WAITING", lambda queue: str(queue.pending), right=True),
+    Column("OLDEST", lambda queue: render.age(queue.oldest), right=True),
+    Column("RUNNING", lambda queue: str(queue.running), right=True),
+    Column("WORKERS", lambda queue: ", ".join(queue.workers) or Text("none", "red"), cut=Cut.END),
+)
+
+
+@click.command(cls=Command)
+@_as_json
+@pass_session
+def queues(session: Session, as_json: bool) -> None:
+    """List the queues: what waits, what runs, who serves them.
+
+    WAITING counts what is put off, or waits for its service, as well. OLDEST is since when the first of them waits.
+    """
+    found = sorted(session.client.queues.list(), key=lambda queue: (-queue.pending, queue.name))
+    if as_json:
+        session.json(plain(found))
+    elif found:
+        render.table(session.out, _QUEUES, found)
+    else:
+        session.hint("no queues: nothing waits, and no worker is there")
+
+
+_FAILURES = (
+    Column("COUNT", lambda group: str(len(group.items)), right=True),
+    Column("LAST", lambda group: render.age(group.newest.finished), right=True),
+    Column("ERROR", lambda group: Text(render.safe(group.type), "red")),
+    Column("FUNCTION", lambda group: ", ".join(group.functions), cut=Cut.BEGINNING),
+    Column("NEWEST", lambda group: group.newest.id),
+    Column("MESSAGE", lambda group: group.message.partition("\n")[0], cut=Cut.END),
+)
+
+
+@click.command(cls=Command)
+@_query
+@click.option("--limit", "-n", type=click.IntRange(1, 10_000), default=500, show_default=True, help="Look at so many.")
+@_as_json
+@pass_session
+def failures(session: Session, query: tuple[str, ...], limit: int, as_json: bool) -> None:
+    """List the newest failures by what went wrong.
+
+    The most frequent kind comes first.
+    """
+    asked = " ".join(query)
+    with pointing_into(asked):
+        found = session.client.executions.failures(asked or None, most=limit)
+    if as_json:
+        kinds = [
+            {"key": one.key, "type": one.type, "message": one.message, "frame": one.frame, "count": len(one.items),
+             "functions": one.functions, "first": one.oldest.finished, "last": one.newest.finished,
+             "ids": [item.id for item in one.items]}
+            for one in found.groups
+        ]  # fmt: skip
+        session.json(plain({"failures": kinds, "looked_at": len(found.items), "complete": not found.is_cut}))
+    elif found.groups:
+        render.table(session.out, _FAILURES, found.groups)
+        if found.is_cut:
+            session.hint(f"of the newest {len(found.items):,} failures; --limit looks at more")
+    else:
+        session.hint("nothing failed")
+
+
+@click.command(cls=Command)
+@_query
+@click.option("--by", metavar="FIELD", default="status", show_default=True, help="What to count by.")
+@_as_json
+@pass_session
+def stats(session: Session, query: tuple[str, ...], by: str, as_json: bool) -> None:
+    """Count executions by the values of a field.
+
+    A field is status, function, queue, pipeline or the like.
+    """
+    asked = " ".join(query)
+    with pointing_into(asked):
+        (found,) = session.client.executions.facets(asked or None, by=[by]).values()
+    if as_json:
+        session.json({"counts": dict(found), "complete": found.complete})
+        return
+    columns = (
+        Column(by.upper(), lambda row: row[0] or "-"),
+        Column("COUNT", lambda row: str(row[1]), right=True),
+    )
+    render.table(session.out, columns, found.items())
+    if not found.complete:
+        session.hint("these are the most frequent, or those of the newest: there are more")
+
+
+_WRITERS: dict[str, Any] = {"csv": as_csv, "json": as_json, "jsonl": as_lines}
+
+
+@click.command(cls=Command)
+@_query
+@click.option("--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="The file.  [default: stdout]")
+@click.option("--format", "kind", type=click.Choice(list(_WRITERS)), help="[default: what the file's name ends with]")
+@click.option("--sort", metavar="KEY", default="-created", show_default=True, help="As for `ls`.")
+@pass_session
+def export(session: Session, query: tuple[str, ...], output: Path | None, kind: str | None, sort: str) -> None:
+    """Write all executions that match into a file.
+
+    As CSV, as JSON, or as JSON lines.
+    """
+    kind = kind or (output.suffix[1:].lower() if output else "") or "csv"
+    if kind not in _WRITERS:
+        raise Problem(f"a file that ends with .{kind} is none of {', '.join(_WRITERS)}; name one with --format")
+    asked = " ".join(query)
+    with pointing_into(asked):
+        pieces = _WRITERS[kind](session.client.executions.iterate(asked or None, sort=sort))
+        if output is None:
+            for piece in pieces:
+                session.write(piece.removesuffix("\n"))
+            return
+        try:
+            # Under another name until it is whole: half of an export must not look like one.
+            unfinished = output.with_name(f"{output.name}.part")
+            with unfinished.open("w", encoding="utf-8", newline="") as file:
+                file.writelines(pieces)
+            unfinished.replace(output)
+        except OSError as error:
+            raise Problem(f"{output} cannot be written: {error.strerror}") from error
+    session.hint(f"written to {output}")
