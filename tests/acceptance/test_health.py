@@ -179,7 +179,7 @@ def test_so_is_one_whose_broker_is_no_redis(server_url: str, rabbitmq: RabbitMQ,
         (fleet.folder / "wedged.py").write_text(WEDGED)
         quiet = fleet.start("threads", 1, EXECUTIONS_STALLED_EXIT_S="1", EXECUTIONS_GRACE_S="5")
         worker = fleet.start("threads", 1, app="wedged", EXECUTIONS_STALLED_EXIT_S="1", EXECUTIONS_GRACE_S="5")
-        assert is_ready(fleet, worker.wait_ready())
+        eventually(lambda worker=worker, fleet=fleet: is_ready(fleet, worker), "ready")
         (fleet.folder / "wedge").touch()
         assert worker.process.wait(timeout=60) == EXIT_CODE
         # One that has nothing to do lives on
