@@ -95,7 +95,7 @@ def judge(tries: Mapping[str, Mapping[int, Try]], executions: Iterable[Execution
             verdict.broken.append(f"{execution_id}: it ran, and is not on record")
             continue
         verdict.broken += _doubled(execution, attempts)
-        verdict.broken += _after_end(execution, attempts)
+        _after_end(execution, attempts, verdict)
         _overlapping(execution, attempts, verdict)
     return verdict
 
@@ -108,13 +108,16 @@ def _doubled(execution: Execution, attempts: Mapping[int, Try]) -> Iterable[str]
             yield f"{execution.id}: attempt {number} ran, the record knows {execution.attempt}"
 
 
-def _after_end(execution: Execution, attempts: Mapping[int, Try]) -> Iterable[str]:
+def _after_end(execution: Execution, attempts: Mapping[int, Try], verdict: Verdict) -> None:
     for entry in execution.status_log:
         one = attempts.get(entry["attempt"])
         if entry["status"] == "terminated" and one is not None:
             late = one.last - entry["timestamp"].timestamp()
             if late > ON_ITS_WAY_S:
-                yield f"{execution.id}: attempt {entry['attempt']} went on for {late:.2f} s after it was terminated"
+                found = f"{execution.id}: attempt {entry['attempt']} went on for {late:.2f} s after it was terminated"
+                # Nobody confirmed that stop: others closed the attempt of a worker that could not be heard.
+                is_over = TERM_OVER in entry["message"]
+                (verdict.overlaps if is_over else verdict.broken).append(found)
 
 
 def _overlapping(execution: Execution, attempts: Mapping[int, Try], verdict: Verdict) -> None:

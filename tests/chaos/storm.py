@@ -357,7 +357,7 @@ def show(outcome: Outcome, folder: Path) -> None:
         "ended: " + ", ".join(f"{count} {status}" for status, count in outcome.statuses.most_common()),
         "did: " + ", ".join(f"{count} {what}" for what, count in outcome.done.most_common()),
         f"quiet {outcome.quiet_after_s:.0f} s after the storm; {len(outcome.overlaps)} attempts of workers whose "
-        "term was over went on beside a later one",
+        "term was over went on after that",
         *outcome.overlaps[:10],
         f"{len(outcome.broken)} promises broken" + (f"; logs and ledger are in {folder}" if outcome.broken else ""),
         *outcome.broken[:40],

@@ -63,6 +63,12 @@ def test_what_is_done_after_a_confirmed_stop_is_noticed(tmp_path: Path) -> None:
     assert "0.50 s after it was terminated" in said
 
 
+def test_what_a_lost_worker_does_after_others_recorded_its_stop_is_told_apart(tmp_path: Path) -> None:
+    tries = written(tmp_path / "ledger", (1, 7, "begin", 2.1), (1, 7, "tick", 3.5))
+    verdict = ledger.judge(tries, recorded(*STARTED, "terminated/requested|3|1||worker a was lost"))
+    assert (len(verdict.overlaps), verdict.broken) == (1, [])
+
+
 @pytest.mark.parametrize(("message", "is_allowed"), [("worker a was lost", True), ("ValueError", False)])
 def test_attempts_side_by_side_are_allowed_only_where_a_term_was_over(
     message: str, is_allowed: bool, tmp_path: Path

@@ -26,7 +26,7 @@ export function log(live) {
     view.insertAdjacentHTML("beforeend", await answer.text());
     own += 1;
     toEnd();
-  }, 300);
+  }, 300, live);
   if (!location.hash) toEnd();
   live.onEvent((event) => { if (location.pathname.includes(event.id)) read(); });
   setInterval(() => { if (!live.paused && !document.hidden) read(); }, 1000);

@@ -9,7 +9,7 @@ export function one(live) {
     const answer = await fetchText(location.href);
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
     for (const part of ["[data-live-one]", "[data-live-part]"]) exchange(part, fresh);
-  }, 700);
+  }, 700, live);
   live.onEvent((event) => {
     const isOpen = !document.querySelector("[data-live-one]").dataset.done;
     if (event.id === id || (event.resync && isOpen)) read();

@@ -8,7 +8,7 @@ export function rows(live) {
   const counts = document.querySelector("[data-counts]");
   if (counts && !table) {
     const q = new URLSearchParams(location.search).get("q") || "";
-    const read = soon(() => news(q, ""), 3000);
+    const read = soon(() => news(q, ""), 3000, live);
     live.onEvent(read);
   }
 }
@@ -62,11 +62,11 @@ function patching(table, live) {
     const holder = document.createElement("template");
     holder.innerHTML = `<table><tbody>${await answer.text()}</tbody></table>`;
     for (const fresh of holder.content.querySelectorAll("tr[data-id]")) replace(shown(fresh.dataset.id), fresh);
-  }, 500);
-  const count = soon(() => news(q, first ? since : ""), 2000);
-  const all = () => {
+  }, 500, live);
+  const count = soon(() => news(q, first ? since : ""), 2000, live);
+  const all = (how) => {
     for (const row of table.querySelectorAll("tbody tr")) changed.add(row.dataset.id);
-    patch();
+    patch(how);
   };
   live.onEvent((event) => {
     if (event.resync) all();
