@@ -114,9 +114,12 @@ def _morning(floor: Floor) -> None:
     floor.ids["stopped"] = stopped.id
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium(request: pytest.FixtureRequest) -> Iterator[Browser]:
-    """The browser; without it a test is skipped on a laptop and fails in CI."""
+    """The browser; without it a test is skipped on a laptop and fails in CI.
+
+    Its driver keeps an event loop running in this thread, which no other module's tests may find there.
+    """
     program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if program is None:
         is_ci = ENVIRON.get("CI", "").lower() not in ("", "0", "false")
