@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from executions.execution import Execution
 from executions.page import Page
+from executions.query import parse
 
 #: The newest failures that are looked at unless more or fewer are asked for, and those of one page.
 LOOK = 500
@@ -48,6 +49,9 @@ class Failures:
 
 def look(page: Callable[..., Page], query: str | None, most: int) -> Failures:
     """Read the newest failures that match and put together those that are of one kind."""
+    if query:
+        # By itself first: what is refused is pointed at in the text that was written.
+        parse(query)
     asked = f"status:failed AND ({query})" if query else "status:failed"
     items: list[Execution] = []
     cursor: str | None = None

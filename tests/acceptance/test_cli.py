@@ -593,7 +593,8 @@ def test_queues_failures_and_stats(shell: Shell, waiting: list[str]) -> None:
     assert shell("failures", "tag:sad", "--limit", "2", "--json").json["complete"] is False
     assert found["failures"][0]["type"] in shell("failures", "tag:sad").out
     assert shell("failures", "tag:no-such").out == ""
-    assert shell("failures", "stauts:x").code == 2
+    refused = shell("failures", "stauts:x")
+    assert (refused.code, refused.err) == (2, shell("ls", "stauts:x").err), "pointed at where it was written"
 
     assert shell("stats", "tag:sad", "--json").json == {"counts": {"failed": 3}, "complete": True}
     assert shell("stats", "tag:sad", "--by", "function").lines[-1].split() == ["shop.fail", "3"]
