@@ -2,7 +2,7 @@
 
     python -m benchmarks.listing                        1,000,000 executions, some minutes
     python -m benchmarks.listing --executions 20000     the same in seconds
-    python -m benchmarks.listing --url redis://... --keep --namespace listing    fill once, measure often
+    python -m benchmarks.listing --url redis://... --namespace listing    fill once, measure often
 
 Without `--url` it starts an embedded server of its own and stops it at the end.
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 from executions import ids
@@ -16,7 +17,7 @@ from executions.registry import submission as submissions
 from executions.registry.keys import ShardKeys
 from executions.registry.outcomes import Accepted
 from executions.registry.records import FORMAT, SUMMARY_FIELDS, decode_record
-from executions.registry.rounds import Steps, batches, hmget
+from executions.registry.rounds import RECORDS_OF_A_COMMAND, Steps, batches, hmget, read_parts
 from executions.registry.subjects import NAMES, PROPERTY, Raw, Subject, codes_of
 from executions.registry.submission import Submission
 from executions.states import Reason
@@ -87,8 +88,9 @@ def read_records(
     """Give the ids and the named parts of the records of numbers whose ids are known."""
     found: dict[int, tuple[str, dict[str, str]]] = {}
     for piece in batches(list(known), RECORDS_AT_ONCE):
-        replies = yield [hmget(keys.record(known[number]), codes) for number in piece]
-        for number, reply in zip(piece, replies, strict=True):
+        records = [keys.record(known[number]) for number in piece]
+        replies = yield [read_parts(some, codes) for some in batches(records, RECORDS_OF_A_COMMAND)]
+        for number, reply in zip(piece, chain.from_iterable(replies), strict=True):
             raw = raw_fields(codes, reply)
             # An id that was used again after its first record was removed has another number.
             if raw.get("no") == str(number):

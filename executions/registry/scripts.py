@@ -86,6 +86,7 @@ def _strip(text: str) -> str:
     return re.sub(r"^\s*--.*\n", "", text, flags=re.MULTILINE)
 
 
+READ = _read("read", prelude=False)
 SUBMIT = _read("submit")
 START = _read("start")
 FINISH = _read("finish")

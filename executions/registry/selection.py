@@ -35,6 +35,9 @@ SMALL_SPAN = 10_000
 #: Members of a sorted set that one command asks for.
 SCORES_AT_ONCE = 2000
 
+#: Commands for scores that go in one round.
+_PIECES_AT_ONCE = 10
+
 #: Numbers at the ends of a range over `created` whose records have to tell: the distance between two marks.
 _EDGE = CHUNK
 
@@ -181,9 +184,9 @@ def open_selection(
         leaf: Loaded(chunks_of(numbers[known] for known in leaf.ids if known in numbers)) for leaf in known_ids
     }
     first = first_number(oldest, top)
-    known |= yield from _read_values(keys, leaves, whole or SMALL_SPAN, (first, top))
+    known |= yield from _read_values(keys, leaves, whole or SMALL_SPAN, (first, top), budget)
     for span in spans:
-        if sizes[span] <= SMALL_SPAN:
+        if sizes[span] <= SMALL_SPAN and budget.affords(sizes[span]):
             known[Within(span)] = Loaded(chunks_of((yield from read_members(keys, span))))
     bits, is_exact = yield from _resolved(keys, plan.bits, leaves, known)
     bits = _narrowed(bits, [span for span in must if Within(span) in known])
@@ -195,7 +198,7 @@ def open_selection(
 
 
 def _read_values(
-    keys: ShardKeys, leaves: Sequence[Leaf], whole: int, extent: tuple[int, int]
+    keys: ShardKeys, leaves: Sequence[Leaf], whole: int, extent: tuple[int, int], budget: Budget
 ) -> Steps[dict[Bits, Loaded]]:
     """Read the values of properties and metrics that are asked for, where they are not too many."""
     valued = [leaf for leaf in leaves if isinstance(leaf, Valued)]
@@ -204,7 +207,7 @@ def _read_values(
         return known
     since, *counts = yield [hget(keys.meta, "valued"), *(lex_count(keys, leaf) for leaf in valued)]
     for leaf, size in zip(valued, counts, strict=True):
-        if size <= whole:
+        if size <= whole and budget.affords(size):
             known[leaf] = Loaded(chunks_of((yield from read_valued(keys, leaf))))
     first, top = extent
     before = min(top + 1, int(since or top + 1))
@@ -276,10 +279,11 @@ def score_bounds(span: Span | None) -> tuple[str, str]:
 
 def read_scores(keys: ShardKeys, field: str, numbers: Sequence[int]) -> Steps[list[float | None]]:
     """Give the scores of numbers; `None` for those without."""
+    key = score_key(keys, field)
     found: list[float | None] = []
-    for piece in batches(numbers, SCORES_AT_ONCE):
-        (scores,) = yield [zmscore(score_key(keys, field), piece)]
-        found += scores
+    for pieces in batches(batches(numbers, SCORES_AT_ONCE), _PIECES_AT_ONCE):
+        for scores in (yield [zmscore(key, piece) for piece in pieces]):
+            found += scores
     return found
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from itertools import pairwise
 
 from executions.query.cursor import Place, Sort
 from executions.query.plan import AnyOf, Bit, Bits, Span, Without
@@ -220,24 +221,30 @@ class ScoreWalk:
         """Put matches into their order behind what was found before; leave out what was moved away meanwhile."""
         scores = yield from read_scores(self._selection.keys, self._field, numbers)
         self._selection.budget.spend(len(numbers) * SCORE_WORK)
-        low, high = float(self._low), float(self._high)
-        found = [
+        low, high = self._ahead_of_walk()
+        found: list[Candidate] = [
             (n, int(score))
             for n, score in zip(numbers, scores, strict=True)
             if score is not None and low <= score <= high
         ]
-        found = sorted(filter(self._is_fresh, found), key=_order, reverse=self._descending)
-        kept = set((yield from self._selection.within([n for n, _ in found])))
-        self._ahead += [candidate for candidate in found if candidate[0] in kept]
-        self._seen |= kept
+        found = _in_order([candidate for candidate in found if self._is_fresh(candidate)], self._descending)
+        if self._selection.wide:
+            kept = set((yield from self._selection.within([n for n, _ in found])))
+            found = [candidate for candidate in found if candidate[0] in kept]
+        self._ahead += found
+        self._seen.update(n for n, _ in found)
+
+    def _ahead_of_walk(self) -> tuple[float, float]:
+        """Give the scores between which is what was not passed by."""
+        low, high = float(self._low), float(self._high)
+        if self._at is None:
+            return low, high
+        return (low, min(high, self._at)) if self._descending else (max(low, self._at), high)
 
     def _is_fresh(self, candidate: Candidate) -> bool:
-        """Tell whether it lies behind where the page begins, and not before where the walk is."""
-        number, score = candidate
-        if self._at is not None and score is not None and _is_before(score, self._at, self._descending):
-            return False
+        """Tell whether it lies behind where the page begins."""
         start = self._start
-        return start.score is None or self._later(start, Place(start.top, number, score)) is not start
+        return start.score is None or self._later(start, Place(start.top, *candidate)) is not start
 
     def _reached(self) -> Place:
         """Give the place up to which everything was found."""
@@ -345,8 +352,12 @@ def not_before(place: Place, last: Place, sort: Sort, *, equals_follow: bool) ->
     return edge if is_behind == sort.descending else place
 
 
-def _is_before(score: int, other: int, descending: bool) -> bool:
-    return score > other if descending else score < other
+def _in_order(found: list[Candidate], descending: bool) -> list[Candidate]:
+    """Sort by score; by the text of the number only where there are equal ones, which takes several times as long."""
+    found.sort(key=lambda candidate: candidate[1] or 0, reverse=descending)
+    if any(here[1] == there[1] for here, there in pairwise(found)):
+        found.sort(key=_order, reverse=descending)
+    return found
 
 
 def _order(candidate: Candidate) -> tuple[int, str]:

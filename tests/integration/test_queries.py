@@ -178,6 +178,23 @@ def test_a_page_whose_budget_is_spent_is_short_and_goes_on(filled: Registry, mon
         assert walk(filled.queries, "reason:timeout", sort, 50) == filled.sorted(sort, chosen), sort
 
 
+def test_a_server_that_forgot_its_scripts_answers_all_the_same(filled: Registry) -> None:
+    # Given a server that was started anew, so that it knows no script
+    client_for(filled.space.url).script_flush()
+    # I expect what a list reads by a script to be there
+    everything = filled.sorted("-created", filled.all())
+    client_for(filled.space.url).script_flush()
+    assert walk(filled.queries, None, "-created", 50) == everything
+
+
+def test_what_could_be_done_without_never_takes_the_better_half_of_a_budget() -> None:
+    # Given a budget, when much is read beforehand to make the rest quicker
+    budget = indexes.Budget(1000)
+    taken = [amount for amount in (600, 500, 300, 250, 125, 60) if budget.affords(amount)]
+    # I expect room for the walk itself, however much is asked for
+    assert (taken, budget.left) == ([500, 250, 125, 60], 65)
+
+
 @pytest.mark.parametrize("sort", SORTS)
 @pytest.mark.parametrize("query", ["", "-status:failed", "queue:gpu"])
 def test_no_gaps_and_no_repeats_while_rows_are_added(registry: Registry, sort: str, query: str) -> None:
