@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import mmap
+import os
 import threading
 from dataclasses import dataclass
 from enum import IntEnum
@@ -19,6 +20,10 @@ TOKEN, STOP, KIND, DEADLINE, SOFT_DEADLINE, PID, THREAD, FLAGS, SERVICE, VERSION
 
 #: FLAGS: the function is a coroutine, so a stop has to wake its event loop.
 IS_ASYNC = 1
+
+
+#: 64-bit cells behind the slots.
+_CELLS_BEHIND = 4
 
 
 class Stop(IntEnum):
@@ -63,15 +68,35 @@ class Seen:
     version: int = 0
 
 
-class Slots:
-    """The table. Made in the parent before its children are forked, which then share it."""
+def make_file(count: int) -> int | None:
+    """Make a file in memory for so many slots and give its descriptor; nothing where the system has none."""
+    if not hasattr(os, "memfd_create"):
+        return None
+    file = os.memfd_create("executions-slots")
+    os.ftruncate(file, _size(count))
+    return file
 
-    def __init__(self, count: int) -> None:
+
+def _size(count: int) -> int:
+    return (count * WIDTH + _CELLS_BEHIND) * 8
+
+
+class Slots:
+    """The table. Made in the parent before its children are forked, which then share it.
+
+    With a file (see `make_file`) a process that was not forked can share it too.
+    """
+
+    def __init__(self, count: int, file: int | None = None) -> None:
         self.count = count
-        self._memory = mmap.mmap(-1, (count * WIDTH + 3) * 8)
+        self.file = file
+        self._memory = mmap.mmap(-1 if file is None else file, _size(count))
         self.cells = memoryview(self._memory).cast("Q")
-        #: Cells behind the slots: the worker's term, until when (monotonic clock) its lease lasts, whether it drains.
-        self._term_cell, self._lease_cell, self._drain_cell = (count * WIDTH + at for at in range(3))
+        #: Cells behind the slots: the worker's term, until when (monotonic clock) its lease lasts, whether it drains,
+        #: and when its own thread was last seen.
+        self._term_cell, self._lease_cell, self._drain_cell, self._turn_cell = (
+            count * WIDTH + at for at in range(_CELLS_BEHIND)
+        )
         self._free = list(range(count - 1, -1, -1))
         self._lock = threading.Lock()
 
@@ -90,6 +115,15 @@ class Slots:
         """Whether the worker has the right to start something; outside a worker everybody has."""
         until_ns = self.cells[self._lease_cell]
         return until_ns == 0 or now_ns < until_ns
+
+    def turn(self, now_ns: int) -> None:
+        """Say that the worker's own thread gets to run."""
+        self.cells[self._turn_cell] = now_ns
+
+    @property
+    def turned_ns(self) -> int:
+        """When the worker's own thread last got to run (monotonic clock)."""
+        return self.cells[self._turn_cell]
 
     def drain(self, on: bool) -> None:
         """Let nothing more start here, or let it again."""

@@ -34,6 +34,10 @@ ACTIONS: dict[str, tuple[int, str]] = {
     "worker.term_over": (logging.ERROR, "the operator: this worker was declared dead and starts anew"),
     "worker.stalled": (logging.ERROR, "the operator: the broker does not answer this worker's consumer"),
     "worker.gives_up": (logging.ERROR, "nobody: it did not consume any more, and ends for its supervisor"),
+    "worker.held": (
+        logging.ERROR,
+        "the author: native code held the interpreter beyond its time, its worker was killed",
+    ),
     "worker.untold": (logging.ERROR, "the operator: the worker's file cannot be written, `executions-health` says no"),
     "service.slot_kept": (logging.WARNING, "nobody: upkeep takes the slot back"),
     "service.reset": (logging.INFO, "nobody: the service was updated, old executions end"),

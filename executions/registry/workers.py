@@ -69,13 +69,15 @@ class Workers:
         self._settings = space.settings
 
     @translated
-    def beat(self, term: str, facts: dict[str, Any], *, anew: bool, client: RedisClient = None) -> Beat:
+    def beat(self, term: str, facts: dict[str, Any] | None, *, anew: bool, client: RedisClient = None) -> Beat:
         """Renew the lease unless the term is over, and bring what must be stopped.
 
-        `anew` says that nobody can have declared the term over, so that a server which does not know it may enter it.
+        Without facts those of the beat before stay. `anew` says that nobody can have declared the term over, so that a
+        server which does not know it may enter it.
         """
         namespace, (name, _) = self._space.namespace, parse_term(term)
         life = round(self._settings.lease_s * REMEMBERED_LEASES)
+        told = "" if facts is None else json.dumps(facts)
         shards = self._space.all_keys()
 
         def bring_stops(pipeline: Any) -> None:
@@ -85,7 +87,7 @@ class Workers:
         (stands, now_us), *stops = scripts.BEAT.before(
             client or self._space.client,
             (keys.workers(namespace), keys.worker(namespace, term)),
-            (term, name, json.dumps(facts), self._settings.lease_s, max(1, life), "1" if anew else ""),
+            (term, name, told, self._settings.lease_s, max(1, life), "1" if anew else ""),
             bring_stops,
         )
         return Beat(bool(stands), int(now_us), [command for _, found in stops for command in _commands(found, name)])

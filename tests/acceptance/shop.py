@@ -510,6 +510,15 @@ def holding_lock(seconds: int = 60) -> str:
 
 
 @app.task
+def native(path: str, seconds: int) -> int:
+    """Leave a mark before and after native code that keeps everything else in its process from running."""
+    touch(path)
+    ctypes.PyDLL(None).sleep(seconds)
+    touch(f"{path}.end")
+    return os.getpid()
+
+
+@app.task
 def with_child(path: str) -> int:
     """Waits for a process of its own, which has one too."""
     child = subprocess.Popen(["sh", "-c", "sleep 600 & echo $! > $0; wait", path])

@@ -6,6 +6,8 @@
 | a worker with its children | the leader, after the lease | on_reset, after three such ends poison |
 | a worker, for longer than its lease | the leader; itself when resumed | as above; what still runs is killed |
 | a worker whose term nobody knows any more | the leader, by its walk over all that runs | as above |
+| nobody: native code holds a worker's interpreter | its pacemaker | it runs on; over its time the worker dies |
+| a pacemaker | its worker | nothing |
 | the leader | the next one, after the lead's end | nothing; what it ran is a lost worker's |
 | the leader, for longer than its lead | itself, before its next chore | nothing |
 | the server, paused or restarted, however long | nobody is declared lost | it runs on, its end is written later |
@@ -26,6 +28,7 @@ from executions.registry import keys
 from executions.registry.workers import parse_term
 from tests.acceptance.fleet import Fleet, Worker, eventually, lines, make_fleet, words
 from tests.conftest import StartServer
+from workers.health import file_of, read, run_folder
 from workers.processes import descendants
 
 LEASE_S = 1.5
@@ -85,6 +88,20 @@ def in_touch(fleet: Fleet) -> None:
     """Wait until the leader would declare somebody lost, so that a test does not pass for want of trying."""
     assert leader_of(fleet)
     pause_of(2 * LEASE_S)
+
+
+def pacemaker_of(worker: Worker) -> int:
+    """Wait until a worker's pacemaker is at work: from then on it ignores what is meant for the worker."""
+
+    def at_work() -> int:
+        for pid in descendants(worker.process.pid):
+            words = Path(f"/proc/{pid}/status").read_text().split()
+            if int(words[words.index("SigIgn:") + 1], 16) >> signal.SIGTERM - 1 & 1:
+                return pid
+        return 0
+
+    pid: int = eventually(at_work, f"the pacemaker of {worker.name}")
+    return pid
 
 
 # Children --------------------------------------------------------------------------------------------------
@@ -218,6 +235,59 @@ def test_what_runs_under_a_term_that_nobody_knows_is_found(quick: Fleet) -> None
     pids(path, 2)
     Path(go_on).touch()
     assert one.wait(timeout=30).attempts == 2
+
+
+@pytest.mark.parametrize("pool", ["threads", "solo", "gevent"])
+def test_native_code_that_holds_the_interpreter_does_not_cost_the_lease(quick: Fleet, pool: str) -> None:
+    # Given two workers, and in one of them code that lets nothing else run there for several leases
+    path = quick.path()
+    for _ in range(2):
+        pacemaker_of(quick.start(pool, 1))
+    one = quick.client.submit("shop.native", path, round(6 * LEASE_S), on_reset="rerun", max_attempts=3)
+    pids(path, 1)
+    busy = named(quick, quick.running(one).worker)
+    begun = time.monotonic()
+    # I expect its machine to hear that it lives
+    folder = run_folder(quick.environ.get("EXECUTIONS_RUN_DIR", ""))
+    file = file_of(folder, f"{busy.name}@test")
+    eventually(lambda: read(file)["written"] > begun + 3 * LEASE_S, "its file tells")
+    # and the code to run once, to its end
+    done = one.wait(timeout=30)
+    assert (done.status, done.attempts, lines(path), lines(f"{path}.end")) == ("success", 1, 1, 1)
+    assert "worker.term_over" not in busy.log
+    assert [entry["worker"] for entry in done.status_log[2:]] == [f"{busy.name}@test"] * len(done.status_log[2:])
+
+
+@pytest.mark.parametrize("pool", ["threads", "solo"])
+@pytest.mark.parametrize("why", ["limit", "force"])
+def test_native_code_that_must_end_ends_with_its_worker(quick: Fleet, pool: str, why: str) -> None:
+    # Given code that lets nothing else run in its worker, for a minute
+    path = quick.path()
+    busy = quick.start(pool, 1, EXECUTIONS_SOFT_AFTER_S="0.5", EXECUTIONS_GRACE_S="1")
+    pacemaker_of(busy)
+    one = quick.client.submit("shop.native", path, 60, execution_timeout=2 if why == "limit" else 100)
+    pids(path, 1)
+    quick.start(pool, 1)
+    # If its time is over, or somebody insists
+    if why == "force":
+        one.terminate(force=True, cause="stuck")
+    # I expect the worker to be killed, as nothing else can be, and the record to end
+    done = one.wait(timeout=30)
+    eventually(lambda: busy.process.poll() == -signal.SIGKILL, "the worker's end")
+    assert "worker.held" in busy.log
+    assert lines(f"{path}.end") == 0
+    expected = ("terminated", "requested") if why == "force" else ("failed", "worker-lost")
+    assert (done.status, done.reason, done.attempts) == (*expected, 1)
+
+
+def test_a_pacemaker_that_dies_is_replaced_and_ends_with_its_worker(quick: Fleet) -> None:
+    worker = quick.start("threads", 1)
+    first = pacemaker_of(worker)
+    os.kill(first, signal.SIGKILL)
+    eventually(lambda: not is_there(first), "the end of the first")
+    second = pacemaker_of(worker)
+    worker.process.kill()
+    eventually(lambda: not is_there(second), "the end of the second")
 
 
 # The leader ------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from executions.celery.control import install_revoke
 from executions.celery.site import Place, Site, site_of
 from executions.clock import SYSTEM_CLOCK
 from executions.errors import ExecutionsError
-from executions.slots import Seen, Slots, Stop
+from executions.slots import Seen, Slots, Stop, make_file
 from executions.telemetry import log
 from executions.upkeep.services import chores, prompt_chores
 from workers.bootsteps.children import Children, request_of
@@ -27,6 +27,7 @@ from workers.bootsteps.condition import Condition
 from workers.bootsteps.drain import Drain
 from workers.bootsteps.ear import Ear
 from workers.bootsteps.functions import Teller
+from workers.bootsteps.pacemaker import Pacemaker
 from workers.bootsteps.presence import Presence
 from workers.bootsteps.resets import Resets
 from workers.bootsteps.stops import Stopper
@@ -62,7 +63,8 @@ class Fleet(bootsteps.StartStopStep):
             return
         name = parent.pool_cls.__module__.rpartition(".")[2]
         size = int(getattr(parent, "max_concurrency", None) or getattr(parent, "concurrency", 1) or 1)
-        place = Place(parent.hostname, _POOL_NAMES.get(name, name), Slots(size + SPARE_SLOTS))
+        pool, slots = _POOL_NAMES.get(name, name), size + SPARE_SLOTS
+        place = Place(parent.hostname, pool, Slots(slots, None if pool == "prefork" else make_file(slots)))
         self.site.place = place
         install_revoke()
         if place.pool == "prefork":
@@ -145,7 +147,9 @@ class FleetThread(threading.Thread):
         self._drain = Drain(site, place, worker, self._stopper)
         self._resets = Resets(site, place.slots, self._stopper)
         self._teller = Teller(site, place.worker)
-        self._children = Children(site, place, worker) if place.pool == "prefork" else None
+        is_prefork = place.pool == "prefork"
+        self._children = Children(site, place, worker) if is_prefork else None
+        self._pacemaker = None if is_prefork else Pacemaker(site.settings, place.worker, place.slots)
         self._ear = Ear(
             site, place.worker,
             on_stop=lambda stop: self._stopper.ask(stop, SYSTEM_CLOCK.monotonic()),
@@ -158,6 +162,8 @@ class FleetThread(threading.Thread):
         """Stop, and leave the fleet in order."""
         self._leaving.set()
         self.join(timeout=5.0)
+        if self._pacemaker is not None:
+            self._pacemaker.end()
         self.presence.leave()
 
     def drain_and_stay(self, on: bool) -> None:
@@ -176,6 +182,7 @@ class FleetThread(threading.Thread):
         while not self._leaving.is_set():
             try:
                 now = SYSTEM_CLOCK.monotonic()
+                self._place.slots.turn(round(now * 1e9))
                 for command in self.presence.beat(now):
                     self._stopper.ask(command, now)
                 self._teller.look(now)
@@ -201,6 +208,8 @@ class FleetThread(threading.Thread):
         self._stopper.tick(SYSTEM_CLOCK.monotonic())
         if self._children is not None:
             self._children.look()
+        if self._pacemaker is not None:
+            self._pacemaker.look()
 
     def _before_kill(self, seen: Seen, kind: Stop) -> None:
         request = request_of(seen.token)
