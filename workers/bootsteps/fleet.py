@@ -209,7 +209,7 @@ class FleetThread(threading.Thread):
         if self._children is not None:
             self._children.look()
         if self._pacemaker is not None:
-            self._pacemaker.look()
+            self._pacemaker.look(SYSTEM_CLOCK.monotonic())
 
     def _before_kill(self, seen: Seen, kind: Stop) -> None:
         request = request_of(seen.token)

@@ -40,6 +40,9 @@ from workers.processes import descendants
 
 logger = logging.getLogger(__name__)
 
+#: Seconds from one start of the process to the next.
+AGAIN_S = 5.0
+
 #: Signals to a whole group of processes are meant for the worker, which may take its time.
 _IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP)
 
@@ -51,11 +54,15 @@ class Pacemaker:
         self._told = {"settings": asdict(settings), "worker": worker, "pid": os.getpid(), "slots": slots.count}
         self._slots = slots
         self._process: subprocess.Popen[bytes] | None = None
+        self._begun: float | None = None
 
-    def look(self) -> None:
-        """See to it that the process is there."""
+    def look(self, now: float) -> None:
+        """See to it that the process is there; one that cannot live is not started all the time."""
         if self._slots.file is None or (self._process is not None and self._process.poll() is None):
             return
+        if self._begun is not None and now - self._begun < AGAIN_S:
+            return
+        self._begun = now
         self._process = subprocess.Popen(
             # Not the folder it is started in: a file there may have any name.
             [sys.executable, "-P", "-m", "workers.bootsteps.pacemaker", str(self._slots.file)],
