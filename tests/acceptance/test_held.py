@@ -19,6 +19,7 @@ from executions.registry.connection import make_client
 from tests.acceptance.fleet import Fleet, eventually, lines, make_fleet
 from tests.acceptance.test_losses import QUICK
 from tests.conftest import StartServer
+from workers.processes import descendants
 
 #: Sooner than the publisher would send a message again, which is 20 seconds.
 SOON_S = 15.0
@@ -40,6 +41,26 @@ app = Celery("stock", broker=os.environ["SHOP_BROKER"])
 def mark(path, value=None):
     with open(path, "a") as file:
         file.write("stock\\n")
+"""
+
+
+#: Tells how many children have work each time that the worker has a connection.
+NOSY = """
+from celery.signals import worker_ready
+from shop import app
+
+seen = []
+
+@worker_ready.connect(weak=False)
+def arm(sender, **_):
+    def look():
+        # Before anything is heard over the new connection.
+        if sender.restart_count not in seen:
+            seen.append(sender.restart_count)
+            with open("busy.txt", "a") as file:
+                print(len(sender.controller.pool._pool._busy_workers), file=file)
+
+    sender.controller.hub.on_tick.add(look)
 """
 
 
@@ -179,6 +200,34 @@ def test_a_cut_connection_loses_nothing_and_leaves_nothing_behind(quick: Fleet, 
     assert lines(path) == 12
     eventually(lambda: broker.held() == 0, "every message acknowledged")
     assert "execution.republished" not in worker.log
+
+
+def test_a_child_that_has_a_job_from_before_a_cut_is_given_no_other(quick: Fleet) -> None:
+    # Given a message that was written to a child, which has not taken it yet, when the connection is cut
+    (quick.folder / "nosy.py").write_text(NOSY)
+    worker = quick.start("prefork", 3, app="nosy")
+    broker, path, go_on = Broker(quick), quick.path(), quick.path()
+    children = descendants(worker.process.pid)
+    for child in children:
+        os.kill(child, signal.SIGSTOP)
+    busy = quick.client.submit("shop.hold", go_on)
+    eventually(lambda: f"{busy.id}] received" in worker.log, "its message")
+    before = worker.log.count("mingle: ")
+    broker.client.client_kill_filter(_type="normal", skipme=True)
+    eventually(lambda: worker.log.count("mingle: ") > before, "a new connection")
+    # I expect the worker to know that this child has work
+    told = quick.folder / "busy.txt"
+    eventually(lambda: told.read_text().split()[1:], "its word")
+    assert told.read_text().split() == ["0", "1"]
+    for child in children:
+        os.kill(child, signal.SIGCONT)
+    quick.running(busy)
+    # and the others to run all that comes meanwhile, with nothing waiting behind that one
+    marks = [quick.client.submit("shop.mark", path) for _ in range(9)]
+    for one in marks:
+        assert quick.done(one, SOON_S).attempts == 1
+    Path(go_on).touch()
+    assert quick.done(busy, SOON_S).attempts == 1
 
 
 def test_a_server_that_answers_nothing_is_noticed(start_server: StartServer, tmp_path: Path) -> None:

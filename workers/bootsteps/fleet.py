@@ -22,6 +22,7 @@ from executions.errors import ExecutionsError
 from executions.slots import Seen, Slots, Stop, make_file
 from executions.telemetry import log
 from executions.upkeep.services import chores, prompt_chores
+from workers.bootsteps.busy import remember_busy_children
 from workers.bootsteps.children import Children, request_of
 from workers.bootsteps.condition import Condition
 from workers.bootsteps.drain import Drain
@@ -69,6 +70,7 @@ class Fleet(bootsteps.StartStopStep):
         install_revoke()
         if place.pool == "prefork":
             signals.worker_process_init.connect(self._in_child, weak=False)
+            signals.worker_ready.connect(lambda **_: remember_busy_children(parent.pool), weak=False)
         else:
             capture.install()
         # Made before the children are forked, which share its memory: what this process hears reaches them.
