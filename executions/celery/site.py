@@ -57,7 +57,7 @@ class Place:
     left: list[tuple[str, list[str], float]] = field(default_factory=list)
     #: When the broker last answered this worker's consumer, or the consumer wanted nothing (monotonic seconds).
     progress: float | None = None
-    #: When its main loop last turned: all that is known where the broker's transport is Celery's own.
+    #: When its main loop last turned: all that is known over some transports, see rabbitmq.py.
     turned: float | None = None
     #: Whether that is too long ago.
     stalled: bool = False

@@ -17,8 +17,10 @@ from queue import Empty
 from typing import Any
 
 from kombu import connection
-from kombu.transport import redis, virtual
+from kombu.abstract import MaybeChannelBound
+from kombu.transport import pyamqp, redis, virtual
 
+from executions.celery import rabbitmq
 from executions.celery.holding import FULL_PAUSE_S, Arm, Holder
 from executions.celery.site import Site
 from executions.registry.held import PATIENCE_S, client_on
@@ -234,12 +236,23 @@ class Transport(redis.Transport):
         super().close_connection(connection)
 
 
+#: By the transport of kombu that each takes the place of.
+_OURS = {redis.Transport: Transport, pyamqp.Transport: rabbitmq.Transport}
+
+
 class _OurTransport:
-    """Takes our transport for kombu's; URLs, and every other transport, stay as they are."""
+    """Takes our transports for kombu's; URLs, and every other transport, stay as they are."""
 
     def get_transport_cls(self) -> Any:
         found = super().get_transport_cls()  # type: ignore[misc]
-        return Transport if found is redis.Transport else found
+        return _OURS.get(found, found)
+
+    def ensure(self, obj: Any, fun: Any, *args: Any, **options: Any) -> Any:
+        """Try again after a lost connection, but not to declare something on a channel that went with it.
+
+        kombu would connect anew for that without end. Who sends has another try, and another channel.
+        """
+        return fun if isinstance(obj, MaybeChannelBound) else super().ensure(obj, fun, *args, **options)  # type: ignore[misc]
 
     def __eqhash__(self) -> Any:
         # Pools are shared by equal connections; one of an app that was not installed is not equal to ours.

@@ -6,6 +6,7 @@
 | the worker is gone, stopped, or has another's pid | no | no |
 | the main loop hangs, whatever the broker | yes | no, after 15 s; it ends itself after `stalled_exit_s` |
 | the broker (Redis) does not answer, the registry does | yes | no, after 15 s; it ends itself after `stalled_exit_s` |
+| the same with RabbitMQ, see test_rabbitmq_faults.py | yes | the same |
 | a solo worker is busy for longer | yes | yes |
 """
 

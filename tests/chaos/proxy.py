@@ -23,8 +23,9 @@ class Proxy:
         self._flowing.set()
         self._closed = threading.Event()
         self._delay_s = 0.0
-        #: Bytes that may still pass before everything is cut; nothing where there is no such limit.
+        #: Bytes that may still pass before everything is cut, or halts; nothing where there is no such limit.
         self._left: int | None = None
+        self._halts = False
         threading.Thread(target=self._accept, daemon=True).start()
 
     @property
@@ -35,13 +36,16 @@ class Proxy:
     def cut(self, after_bytes: int = 0) -> None:
         """Cut every connection: now, or in the middle of whatever passes then."""
         with self._lock:
-            self._left = after_bytes or None
+            self._left, self._halts = after_bytes or None, False
         if not after_bytes:
             self._cut_all()
 
-    def silence(self, on: bool) -> None:
-        """Pass nothing on, and do not say so: connections stay, new ones are taken."""
-        (self._flowing.clear if on else self._flowing.set)()
+    def silence(self, on: bool, after_bytes: int = 0) -> None:
+        """Pass nothing on, now or after so much more, and do not say so: connections stay, new ones are taken."""
+        with self._lock:
+            self._left, self._halts = after_bytes or None, True
+        if not after_bytes:
+            (self._flowing.clear if on else self._flowing.set)()
 
     def slow(self, seconds: float) -> None:
         """Hold every piece back for a while."""
@@ -84,10 +88,14 @@ class Proxy:
                 self._flowing.wait()
                 if self._delay_s:
                     self._closed.wait(self._delay_s)
-                piece, is_cut = self._allowed(piece)
-                sink.sendall(piece)
-                if is_cut:
+                allowed, is_over = self._allowed(piece)
+                sink.sendall(allowed)
+                if is_over and not self._halts:
                     self._cut_all()
+                elif is_over:
+                    self._flowing.clear()
+                    self._flowing.wait()
+                    sink.sendall(piece[len(allowed) :])
         self._shut(source, sink)
 
     def _allowed(self, piece: bytes) -> tuple[bytes, bool]:

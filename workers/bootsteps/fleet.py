@@ -15,6 +15,7 @@ from billiard.process import current_process
 from celery import bootsteps, signals
 
 from executions import capture
+from executions.celery import rabbitmq
 from executions.celery.control import install_revoke
 from executions.celery.site import Place, Site, site_of
 from executions.clock import SYSTEM_CLOCK
@@ -68,6 +69,7 @@ class Fleet(bootsteps.StartStopStep):
         place = Place(parent.hostname, pool, Slots(slots, None if pool == "prefork" else make_file(slots)))
         self.site.place = place
         install_revoke()
+        rabbitmq.use_defaults(parent.app, place.pool)
         if place.pool == "prefork":
             signals.worker_process_init.connect(self._in_child, weak=False)
             signals.worker_ready.connect(lambda **_: remember_busy_children(parent.pool), weak=False)
