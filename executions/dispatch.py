@@ -199,6 +199,11 @@ class Dispatcher:
         # The attempt that was owed, whatever has happened since: a message that comes too late is refused.
         self.publish_many([replace(envelope_of(one, _text(raw)), attempt=what.attempt) for (one, what), raw in found])
 
+    def as_received(self, execution_id: str, raw: Mapping[str, str]) -> dict[str, Any]:
+        """Give what a worker would know of an execution's message, as Celery's requests have it."""
+        message, _ = _message(self.app, envelope_of(execution_id, raw))
+        return {**message.headers, **message.body[2]}
+
     @translated
     def republish(self, space: Space, execution_id: str) -> bool:
         """Send the message of a waiting execution again, from what its record keeps."""
@@ -278,6 +283,8 @@ def _message(app: Celery, envelope: Envelope) -> tuple[Any, dict[str, Any]]:
     embed = envelope.kept.get("embed") or {}
     limits = headers.pop("timelimit", None) or (None, None)
     argsrepr, kwargsrepr = envelope.reprs or (None, None)
+    # The first of a group is kept without its index, which is nought.
+    group = headers.pop("group", None)
     message = app.amqp.as_task_v2(
         envelope.id,
         envelope.function,
@@ -286,8 +293,8 @@ def _message(app: Celery, envelope: Envelope) -> tuple[Any, dict[str, Any]]:
         argsrepr=argsrepr,
         kwargsrepr=kwargsrepr,
         expires=to_datetime(envelope.expires_us),
-        group_id=headers.pop("group", None),
-        group_index=headers.pop("group_index", None),
+        group_id=group,
+        group_index=headers.pop("group_index", None if group is None else 0),
         retries=envelope.retries,
         chord=embed.get("chord"),
         callbacks=embed.get("callbacks"),

@@ -91,6 +91,10 @@ class Parts:
     def register(self, service: str, functions: dict[str, Callable[..., Any]], queue: str | None) -> None:
         """Make the functions of a service known to this process's app, where it has one."""
 
+    def tell_chord(self, execution_id: str) -> bool:
+        """Tell the chord of an execution that has ended; False where somebody is at it. Without an app nobody can."""
+        return True
+
     def function(self, name: str) -> Function | None:
         """Give what is known of a function: from its code where that is here, else as the workers say."""
         return self.catalogue.function(name)

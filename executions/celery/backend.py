@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import re
@@ -26,7 +27,7 @@ from celery.utils.serialization import UnpickleableExceptionWrapper
 from kombu.exceptions import EncodeError
 
 from executions import codec
-from executions.celery import endings, reuse
+from executions.celery import chords, endings, reuse
 from executions.celery.consumer import RecordConsumer
 from executions.celery.failure import describe
 from executions.celery.followers import fail_followers, record_body, release_chain, upstream_ending
@@ -108,7 +109,12 @@ class Recording:
         self._record_stop(task_id, reason, request)
         super().mark_as_revoked(task_id, reason, request, store_result, state)  # type: ignore[misc]
         if request is not None:
-            release_chain(self.site, self, request, TaskRevokedError(reason))
+            why = f"{task_id} was terminated before it"
+            release_chain(self.site, self, request, TaskRevokedError(reason), why)
+
+    def tell_chord(self, execution_id: str) -> bool:
+        """Tell the chord of an execution that has ended, where nobody has; False where it has to be looked at again."""
+        return chords.tell(self.site, self, execution_id)
 
     def chord_error_from_stack(self, callback: Any, exc: Any = None) -> Any:
         """A chord's member failed: its body never runs, and has a record that says so."""
@@ -126,7 +132,9 @@ class Recording:
             return None
         try:
             # Eager runs are stored nowhere by Celery; a call may ignore what its function would keep.
-            wanted = (store_result or request.is_eager) and not attempt.ignores_result and attempt.source is None
+            wanted = (store_result or request.is_eager) and not attempt.ignores_result
+            # What a member of a chord gives is for the chord's body, whoever sends that.
+            wanted = (wanted or bool(request.chord)) and attempt.source is None
             output = codec.encode(self.prepare_value(result), "output") if wanted else "null"  # type: ignore[attr-defined]
         except NotSerializable as error:
             raise EncodeError(str(error)) from None
@@ -246,11 +254,34 @@ class RegistryBackend(Recording, RedisBackend):
         return space.own_client(socket_timeout_s=SOCKET_TIMEOUT_S)
 
     def on_chord_part_return(self, request: Any, state: Any, result: Any, *args: Any, **options: Any) -> None:
-        """Count a member of a chord, however long the registry is away: it has ended, nobody would count it later."""
-        count = translated(super().on_chord_part_return)
+        """Count a member of a chord, and say that it is counted: upkeep would do it otherwise."""
+        self.count_member(request, state, result, *args, **options)
+        chords.told(self.site, request.id)
+
+    def count_member(self, request: Any, state: Any, result: Any, *args: Any, **options: Any) -> None:
+        """Count a member of a chord, however long the registry is away; whoever is the last sends the body."""
+        count, tries = translated(super().on_chord_part_return), itertools.count()
+
+        def once() -> None:
+            # The try before may have sent it, and a body that has ended meanwhile would run again.
+            if not next(tries) or not chords.is_sent(self.site, request.chord):
+                count(request, state, result, *args, **options)
+
         # A reply that got lost may have been the claim on sending the body, which ends before it is asked for anew.
         claimed_s = 1 + max(5.0, 2 * (self.app.conf.result_chord_join_timeout or 5.0))
-        patiently(lambda: count(request, state, result, *args, **options), "counting for a chord", claimed_s)
+        patiently(once, "counting for a chord", claimed_s)
+
+    @translated
+    def is_sending(self, group_id: str) -> bool:
+        """Whether somebody has claimed the sending of a chord's body, and may have died over it."""
+        return self.client.get(self.get_key_for_group(group_id, ".c")) not in (None, b"done")
+
+    def forget_chord(self, group_id: str) -> bool:
+        """Drop the counts of a chord whose body is on record: whoever ends again must not send it again."""
+        if self.is_sending(group_id):
+            return False
+        self.client.delete(*(self.get_key_for_group(group_id, part) for part in (".j", ".t", ".s", ".d")))
+        return True
 
     def get_key_for_task(self, task_id: Any, key: Any = "") -> bytes:
         space = self.site.space

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from celery.exceptions import Reject
 
 from executions import context
+from executions.celery.chords import told
 from executions.celery.failure import describe
 from executions.celery.followers import release_followers
 from executions.celery.patience import patiently
@@ -103,6 +104,8 @@ def ignored(attempt: Attempt) -> None:
     ending = Ending(status=Status.SUCCESS, message="ended by Ignore", fields=tuple(attempt.close()))
     site, request = attempt.site, attempt.request
     patiently(lambda: site.transitions.finish(request.id, attempt.started.attempt, ending), "writing an end")
+    if request.chord:
+        told(site, request.id)  # Celery counts none that ended so, and neither does upkeep.
 
 
 def hand_on(attempt: Attempt, replaced_by: str) -> None:

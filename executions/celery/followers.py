@@ -78,13 +78,13 @@ def release_followers(backend: Any, request: Any) -> None:
     error = TaskRevokedError("terminated")
     if getattr(request, "chord", None):
         backend.on_chord_part_return(request, states.REVOKED, error)
-    release_chain(site, backend, request, error)
+    release_chain(site, backend, request, error, f"{request.id} was terminated before it")
 
 
-def release_chain(site: Site, backend: Any, request: Any, error: Exception) -> None:
-    """Fail the steps after an execution that was stopped, on record and in the backend."""
+def release_chain(site: Site, backend: Any, request: Any, error: BaseException, why: str) -> None:
+    """Fail the steps after an execution that did not succeed, on record and in the backend."""
     written = backend.encode_error(error)
-    fail_followers(site, request.id, request, written, f"{request.id} was terminated before it")
+    fail_followers(site, request.id, request, written, why)
     for step in _chain(request):
         context = _context(step)
         if context.id is not None:

@@ -247,6 +247,7 @@ class Outgoing:
             inputs=inputs.shown,
             payload=inputs.true,
             headers=self._kept(),
+            chord=_chord_of(self.body[2]),
             options=call_policy(given),
             name=given.get("execution_name"),
             service=function.service,
@@ -337,6 +338,14 @@ def record_received(site: Site, task: Any, request: Any) -> None:
 def call_policy(given: Mapping[str, Any]) -> dict[str, Any]:
     """Check the policy options of a call."""
     return parse_policy({key: value for key, value in given.items() if key in FIELD_NAMES}).as_dict()
+
+
+def _chord_of(embed: Mapping[str, Any]) -> str:
+    """Say which chord is told of an end; a chain is kept last step first."""
+    if embed.get("chord"):
+        return "member"
+    steps = embed.get("chain") or ()
+    return "chain" if any("chord" in (step.get("options") or {}) for step in steps) else ""
 
 
 def _attempt_now(opened: Opened) -> int | None:

@@ -144,6 +144,10 @@ class Site(Parts):
 
         return queue
 
+    def tell_chord(self, execution_id: str) -> bool:
+        told: bool = self.app.backend.tell_chord(execution_id)
+        return told
+
     def function(self, name: str) -> Function | None:
         task = self.app.tasks.get(name)
         return super().function(name) if task is None else describe(task)

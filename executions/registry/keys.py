@@ -17,7 +17,7 @@ script can touch them together. `ns` is the namespace, `ex` unless set otherwise
 | `ns:{n}:values`          | zset   | properties and metrics in order: name, value, number; see values.py | goes with the record | submit, annotate, finish, retry | queries |
 | `ns:{n}:marks`           | zset   | every 512th number by its creation time            | trimmed by the pruner | submit | queries |
 | `ns:{n}:outbox`          | zset   | id by the time since which it waits for a worker   | goes at start | submit, retry, rerun | publisher |
-| `ns:{n}:due`             | zset   | id by the time (us) at which its message is owed   | goes when it is sent | submit, retry, rerun, terminate | scheduler |
+| `ns:{n}:due`             | zset   | id by the time (us) at which its message is owed, or its chord is told of its end by upkeep | goes when that is done | submit, retry, rerun, all ends | scheduler |
 | `ns:{n}:stops`           | hash   | id -> stop request of a running execution          | goes at the end | terminate | workers |
 | `ns:{n}:events`          | stream | every new entry of a status log                    | capped | transitions | events |
 | `ns:{n}:cache:<digest>`  | string | `<attempt>/<id>` that has computed a call; the digest chooses the shard | `cache_ttl` | cache | cache |

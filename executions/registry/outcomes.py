@@ -80,6 +80,13 @@ class Owed:
 
 
 @dataclass(frozen=True)
+class Untold:
+    """It has ended, and its chord may not know; to be looked at again at this time unless somebody says it does."""
+
+    again_us: int
+
+
+@dataclass(frozen=True)
 class StopFirst:
     """Somebody asked for the execution to stop: it must not be tried again."""
 
@@ -141,10 +148,12 @@ def read_opened(reply: list[Any]) -> Opened | Found | Missing:
     return Missing() if reply[0] == b"missing" else read_found(reply)
 
 
-def read_owed(reply: list[Any]) -> Owed | Expired | Found | Missing:
+def read_owed(reply: list[Any]) -> Owed | Untold | Expired | Found | Missing:
     """Read the answer of the script that takes what is due."""
     if reply[0] == b"ok":
         return Owed(int(reply[1]), int(reply[2]))
+    if reply[0] == b"ended":
+        return Untold(int(reply[1]))
     if reply[0] == b"expired":
         return Expired()
     return Missing() if reply[0] == b"missing" else read_found(reply)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from executions.registry import scripts
 from executions.registry.connection import translated
-from executions.registry.outcomes import Owed
+from executions.registry.outcomes import Owed, Untold
 from executions.registry.space import Space
 
 
@@ -27,8 +27,8 @@ class Schedule:
         return [raw_id.decode() for found in pipeline.execute() for raw_id in found]
 
     @translated
-    def sent(self, owed: Mapping[str, Owed]) -> None:
-        """Say that the messages that were owed have been sent."""
+    def sent(self, owed: Mapping[str, Owed | Untold]) -> None:
+        """Say that what was owed has been done."""
         client = self._space.client
         by_due: dict[str, list[str | int]] = {}
         for one, what in owed.items():
@@ -38,5 +38,5 @@ class Schedule:
 
     @translated
     def forget(self, execution_id: str) -> None:
-        """Owe nothing to an execution whose message cannot be made."""
+        """Owe nothing to an execution: its message cannot be made, or its chord has been told."""
         self._space.client.zrem(self._space.keys(execution_id).due, execution_id)

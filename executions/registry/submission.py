@@ -21,6 +21,8 @@ class Submission:
     message: str = ""
     payload: str | None = None
     headers: str | None = None
+    #: Which chord is told of its end: `member` for its own, `chain` for the one behind its chain.
+    chord: str = ""
     options: dict[str, Any] = field(default_factory=dict)
     name: str | None = None
     service: str | None = None
@@ -47,7 +49,7 @@ class Submission:
 
 def next_message(s: Submission) -> list[Any]:
     """Give what changes on the record when another message is sent for an execution that is known."""
-    fields: list[Any] = ["in", s.inputs, "pay", s.payload or "", "hd", s.headers or "", "re", s.retries]
+    fields: list[Any] = ["in", s.inputs, "pay", s.payload or "", "hd", s.headers or "", "re", s.retries, "cd", s.chord]
     for code, value in (("eta", _eta(s)), ("ex", s.expires_us)):
         if value is not None:
             fields += (code, value)
@@ -65,7 +67,7 @@ def fields_of(s: Submission) -> list[Any]:
     for code, value in (
         ("pay", s.payload), ("hd", s.headers), ("nm", s.name), ("sv", s.service), ("pl", s.pipeline),
         ("sg", s.stage), ("qu", s.queue), ("pr", s.principal), ("pa", s.parent_id), ("ref", s.reference),
-        ("eta", _eta(s)), ("ex", s.expires_us),
+        ("eta", _eta(s)), ("ex", s.expires_us), ("cd", s.chord or None),
     ):  # fmt: skip
         if value is not None:
             fields += (code, value)

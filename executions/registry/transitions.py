@@ -31,6 +31,7 @@ from executions.registry.outcomes import (
     Poison,
     Started,
     StopFirst,
+    Untold,
     found_or_raise,
     read_ended,
     read_found,
@@ -316,7 +317,7 @@ class Transitions:
         return read_opened(reply)
 
     @translated
-    def due(self, execution_ids: Sequence[str]) -> list[Owed | Expired | Found | Missing]:
+    def due(self, execution_ids: Sequence[str]) -> list[Owed | Untold | Expired | Found | Missing]:
         """Take what is owed to executions whose time has come: their messages, which the caller sends now."""
         calls = [
             (self._space.keys(one).of_transition(one, 1), (one, OWED_AGAIN_S, self._life_s)) for one in execution_ids

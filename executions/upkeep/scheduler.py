@@ -1,5 +1,7 @@
 """Sends messages whose time has come: after an `eta` or a pause before the next attempt, and to let followers go.
 
+And tells a chord of a member's end, where the worker that saw it has not: docs/decisions/chords.md.
+
 Who can die when, and what then happens:
 
 | dies | what is left | who mends it |
@@ -17,7 +19,7 @@ import logging
 
 from executions.errors import Unavailable
 from executions.parts import Parts
-from executions.registry.outcomes import Expired, Owed
+from executions.registry.outcomes import Expired, Owed, Untold
 from executions.registry.schedule import Schedule
 from executions.telemetry import log
 from executions.upkeep import Report
@@ -59,7 +61,18 @@ class Scheduler:
             # One that cannot be made must not keep the others here.
             owed = {one: what for one, what in owed.items() if self._send_one(one, what)}
         self._schedule.sent(owed)
-        return len(owed) + sum(isinstance(what, Expired) for what in outcomes.values())
+        told = {one: what for one, what in outcomes.items() if isinstance(what, Untold) and self._tell(one)}
+        self._schedule.sent(told)
+        return len(owed) + len(told) + sum(isinstance(what, Expired) for what in outcomes.values())
+
+    def _tell(self, execution_id: str) -> bool:
+        try:
+            return self._parts.tell_chord(execution_id)
+        except Unavailable:
+            raise
+        except Exception:
+            log(logger, "upkeep.failed", chore="chords", id=execution_id, exc_info=True)
+            return False
 
     def _send_one(self, execution_id: str, what: Owed) -> bool:
         try:

@@ -19,6 +19,8 @@ local CHUNK, ID_CHUNK = 512, 64
 local LOG_FIRST, LOG_CAP = 20, 500
 -- Newest events of a shard that are kept, and how much of a message goes with one.
 local EVENTS_CAP, EVENT_MESSAGE = 10000, 1000
+-- Microseconds in which whoever ends a member of a chord has told the chord. After that upkeep does.
+local TOLD_WITHIN_US = 10000000
 -- Bytes of a name and of a text by which properties and metrics are ordered, and the longest text that is read as a
 -- number; query/values.py has the same.
 local NAME_MOST, VALUE_MOST, NUMBER_MOST = 100, 64, 15
@@ -140,14 +142,14 @@ end
 
 -- The fields that every transition looks at first.
 local function load()
-  local f = redis.call('HMGET', RECORD, 'v', 'no', 'st', 'at', 'wk', 'sd', 'ls', 'fn', 'rs', 'cr', 'sv')
+  local f = redis.call('HMGET', RECORD, 'v', 'no', 'st', 'at', 'wk', 'sd', 'ls', 'fn', 'rs', 'cr', 'sv', 'cd')
   if not f[2] then return nil end
   if tonumber(f[1]) > FORMAT then
     error('EXECUTIONS-NEWER record format ' .. f[1])
   end
   return { number = tonumber(f[2]), status = f[3], attempt = tonumber(f[4]), worker = f[5],
            started = f[6] and tonumber(f[6]), entries = tonumber(f[7]), fn = f[8], reason = f[9],
-           created = tonumber(f[10]), sv = f[11] }
+           created = tonumber(f[10]), sv = f[11], chord = f[12] or '' }
 end
 
 -- Append to the status log; gives the fields to write with the record.
@@ -215,6 +217,11 @@ local function has_followers()
   return kept and string.find(kept, '"embed"', 1, true)
 end
 
+-- Whether a chord counts this end: its own, or the one behind its chain, which then is not reached any more.
+local function tells_chord(x, status)
+  return x.chord == 'member' or x.chord == 'chain' and status ~= 'success' and status ~= 'cached'
+end
+
 -- Close an execution: the last entry, the times, the indexes, its life after death.
 local function close(id, x, status, reason, principal, message, retention_s, fields, result, traceback, children)
   local at_us = now_us()
@@ -236,7 +243,10 @@ local function close(id, x, status, reason, principal, message, retention_s, fie
   end
   redis.call('ZREM', OUTBOX, id)
   redis.call('ZREM', DUE, id)
-  if x.status == 'pending' and status == 'terminated' and has_followers() then
+  local unstarted = x.status == 'pending' and status == 'terminated'
+  if tells_chord(x, status) then
+    redis.call('ZADD', DUE, int(unstarted and at_us or at_us + TOLD_WITHIN_US), id)
+  elseif unstarted and has_followers() then
     -- Its message is sent all the same, now: the worker that refuses it lets those go who wait for it.
     redis.call('ZADD', DUE, int(at_us), id)
   end

@@ -2,6 +2,7 @@
 -- KEYS   see _prelude
 -- ARGV   id, seconds until it is due again (unless due_sent.lua says that it was sent), retention_s
 -- REPLY  {'ok', the attempt that the message is for, due again at} | {'expired'} | {'missing'}
+--        | {'ended', due again at}: its chord may not have been told
 --        | {'stale', status, reason, attempt}: it is not due, or not yet
 -- EFFECT a scheduled one is queued: record, entry, event; the outbox holds it. An expired one is closed.
 --        A terminated one is here for those who wait for it, and only its message is owed.
@@ -15,6 +16,12 @@ end
 local at_us = now_us()
 local since = tonumber(redis.call('ZSCORE', DUE, id) or '')
 if not since or since > at_us then return { 'stale', x.status, x.reason, x.attempt } end
+local again_us = int(at_us + again_s * 1000000)
+local ended = x.status ~= 'pending' and x.status ~= 'running'
+if ended and tells_chord(x, x.status) then
+  redis.call('ZADD', DUE, again_us, id)
+  return { 'ended', again_us }
+end
 if x.status ~= 'pending' and x.status ~= 'terminated' then
   redis.call('ZREM', DUE, id)
   return { 'stale', x.status, x.reason, x.attempt }
@@ -33,6 +40,5 @@ if x.status == 'pending' then
   redis.call('HSET', RECORD, 'qd', int(at_us))
   redis.call('ZADD', OUTBOX, int(at_us), id)
 end
-local again_us = int(at_us + again_s * 1000000)
 redis.call('ZADD', DUE, again_us, id)
 return { 'ok', x.attempt + 1, again_us }
