@@ -17,8 +17,9 @@ from celery.exceptions import TaskRevokedError
 from executions.celery.followers import leaves, release_chain
 from executions.celery.site import Site
 from executions.errors import Unavailable
+from executions.registry.connection import translated
 from executions.registry.schedule import Schedule
-from executions.states import Status
+from executions.states import Reason, Status
 
 _SUCCESSES = (Status.SUCCESS, Status.CACHED)
 
@@ -30,9 +31,13 @@ def told(site: Site, execution_id: str) -> None:
 
 
 def is_sent(site: Site, body: Any) -> bool:
-    """Whether the body of a chord is on record: it was sent, or has failed with its members."""
+    """Whether the body of a chord is on record: it was sent, or has failed with its members.
+
+    What a chord takes the place of has its body's id, and waits for it.
+    """
     first = next(_first(body or {}), None)
-    return first is not None and site.transitions.status_of(first["options"]["task_id"]) is not None
+    raw = _read(site, first["options"]["task_id"]) if first is not None else {}
+    return bool(raw) and raw.get("rs") != Reason.WAITING
 
 
 def tell(site: Site, backend: Any, execution_id: str) -> bool:
@@ -76,6 +81,7 @@ def _first(step: Any) -> Iterator[Any]:
         yield from _first(one)
 
 
+@translated
 def _read(site: Site, execution_id: str) -> dict[str, str]:
     raw = site.space.client.hgetall(site.space.keys(execution_id).record(execution_id))
     return {key.decode(): value.decode(errors="replace") for key, value in raw.items()}

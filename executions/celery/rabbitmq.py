@@ -63,7 +63,7 @@ class _Awaited:
     connection: Any
 
     def wait(self, method: Any, callback: Any = None, timeout: float | None = None, returns_tuple: bool = False) -> Any:
-        if timeout is not None:
+        if timeout is not None or isinstance(method, list):  # confirmations have a limit of their own
             return super().wait(method, callback, timeout, returns_tuple)  # type: ignore[misc]
         connection, limit_s = self.connection, GOODBYE_S if method in _GOODBYES else ANSWERED_WITHIN_S
         try:

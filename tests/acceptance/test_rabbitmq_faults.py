@@ -166,3 +166,12 @@ def test_an_answer_of_the_broker_that_never_comes_is_not_waited_for_without_end(
     with pytest.raises(connection.connection_errors, match="has not answered"):
         call(connection)
     assert not connection.connected
+
+
+def test_what_is_sent_with_confirmation_is_confirmed(rabbitmq: RabbitMQ, server_url: str) -> None:
+    app = celery.Celery("confirmed", broker=rabbitmq.url, set_as_current=False)
+    app.conf.broker_transport_options = {"confirm_publish": True}
+    executions.install(app, registry=server_url)
+    with app.connection_for_write() as connection:
+        Producer(connection.default_channel).publish("text", routing_key=f"nowhere.{os.getpid()}")
+    app.close()

@@ -192,3 +192,20 @@ def test_who_is_counted_at_once_is_not_looked_at_again(stage: Stage) -> None:
     request = Context(stage.site.dispatcher.as_received("a", stage.client.executions.get("a")._raw))
     stage.app.backend.on_chord_part_return(request, "SUCCESS", 2)
     assert stage.site.space.client.zscore(keys.due, "a") is None
+
+
+def test_a_chord_that_took_the_place_of_a_function_goes_on_with_it(stage: Stage) -> None:
+    # Given an execution that waits for the body of a chord, which has its id
+    stage.add.apply_async((0, 0), task_id="outer")
+    stage.site.transitions.start("outer", 1, worker="w@test", pid=1, pool="threads", claim="w.1")
+    stage.site.transitions.retry("outer", 1, reason=Reason.WAITING, message="replaced")
+    body = stage.add.s(1).set(task_id="outer", replaced_task_nesting=1)
+    chord([stage.add.si(1, 1).set(task_id="a"), stage.add.si(2, 2).set(task_id="b")], body).apply_async()
+    # If its members end, and nobody counts them
+    for one in ("a", "b"):
+        stage.end(one)
+    stage.tell()
+    # I expect it to be sent
+    outer = stage.client.executions.get("outer")
+    assert (outer.status, outer.reason) == ("pending", "queued")
+    assert json.loads(outer._raw["in"])[0][0] == [0, 0]
