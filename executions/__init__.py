@@ -1,5 +1,6 @@
 """Every Celery run becomes an execution you can see, follow, stop, limit and rerun."""
 
+from executions.bulk import Bulk, BulkPlan
 from executions.celery.install import install
 from executions.client import Client
 from executions.connect import connect
@@ -42,6 +43,8 @@ from executions.states import Reason, Status
 
 __all__ = [
     "Attempt",
+    "Bulk",
+    "BulkPlan",
     "Client",
     "Code",
     "Conflict",

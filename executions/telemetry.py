@@ -47,6 +47,7 @@ ACTIONS: dict[str, tuple[int, str]] = {
     "upkeep.leading": (logging.INFO, "nobody"),
     "server.failed": (logging.ERROR, "us: a request met an error that nobody expected"),
     "live.interrupted": (logging.WARNING, "nobody: live views stood still until the registry answered again"),
+    "bulk.interrupted": (logging.WARNING, "nobody: it goes on once the registry answers again"),
     "audit.unwritten": (logging.ERROR, "the operator: what somebody did is not in the audit log"),
     "registry.unreachable": (logging.ERROR, "the operator: the server does not answer"),
 }

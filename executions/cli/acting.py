@@ -10,6 +10,7 @@ import click
 from rich.text import Text
 
 from executions.cli import render
+from executions.cli.bulk import carried, document, planned
 from executions.cli.commands import Command
 from executions.cli.completion import ExecutionId
 from executions.cli.documents import summary
@@ -85,8 +86,7 @@ def terminate(
         )
     else:
         _bulk(
-            session, query, _STOP,
-            lambda dry: executions.terminate(query, cause=cause, force=force, grace=grace, dry_run=dry),
+            session, ("terminate", query, {"reason": cause, "force": force, "grace": grace}), _STOP,
             dry_run=dry_run, yes=yes, as_json=as_json,
         )  # fmt: skip
 
@@ -108,11 +108,7 @@ def rerun(session: Session, ids: tuple[str, ...], query: str | None, dry_run: bo
     if query is None:
         _each(session, ids, lambda one: executions.get(one).rerun(), as_json, _told_rerun)
     else:
-        _bulk(
-            session, query, _RERUN,
-            lambda dry: executions.rerun(query, dry_run=dry),
-            dry_run=dry_run, yes=yes, as_json=as_json,
-        )  # fmt: skip
+        _bulk(session, ("rerun", query, {}), _RERUN, dry_run=dry_run, yes=yes, as_json=as_json)
 
 
 def _check(ids: Iterable[str], query: str | None, *, dry_run: bool, tree: bool = False) -> None:
@@ -182,34 +178,34 @@ def _tree(executions: Any, root: str, cause: str, force: bool, dry_run: bool) ->
 
 
 def _bulk(
-    session: Session,
-    query: str,
-    words: Words,
-    act: Callable[[bool], Any],
-    *,
-    dry_run: bool,
-    yes: bool,
-    as_json: bool,
+    session: Session, order: tuple[str, str, dict[str, Any]], words: Words, *, dry_run: bool, yes: bool, as_json: bool
 ) -> None:
-    """Count, ask, act."""
+    """Count, ask, start a bulk, carry it out."""
+    action, query, options = order
     with pointing_into(query):
         if dry_run or not yes:
-            counted = act(True)
+            plan = session.client.bulk.plan(action, query, **options)
             if dry_run and as_json:
-                session.json(vars(counted))
+                session.json(planned(plan))
                 return
-            told = f"{counted.matched} match, {counted.done} of them {words.which}"
+            told = f"{plan.matched} match, {plan.eligible} of them {words.which}"
             (session.print if dry_run else session.err.print)(told)
-            if dry_run or not counted.done:
+            if dry_run or not plan.eligible:
                 return
-            _ask(session, f"{words.verb} {counted.done}?")
-        report = act(False)
+            _ask(session, f"{words.verb} {plan.eligible}?")
+        bulk = session.client.bulk(action, query, **options)
+    bulk = carried(session, bulk)
     if as_json:
-        session.json(vars(report))
-    else:
-        session.print(
-            words.outcome.format(report.done) + (f", left {report.skipped} as they are" if report.skipped else "")
-        )
+        session.json(document(bulk))
+        return
+    left, failed = sum(bulk.skipped.values()), sum(bulk.failed.values())
+    session.print(
+        words.outcome.format(bulk.done)
+        + (f", left {left} as they are" if left else "")
+        + (f", failed for {failed}: see `executions bulk show {bulk.id}`" if failed else "")
+    )
+    if failed:
+        raise click.exceptions.Exit(FAILED)
 
 
 def _ask(session: Session, question: str) -> None:

@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from executions.cli import acting, completion, detail, doctor, fleet, listing, people, reports, running, services
+from executions.cli import acting, bulk, completion, detail, doctor, fleet, listing, people, reports, running, services
 from executions.cli.commands import Root
 from executions.cli.session import global_options, session_of
 from executions.version import VERSION
@@ -33,6 +33,7 @@ for _command in (
     acting.terminate,
     acting.rerun,
     running.relaunch,
+    bulk.bulk,
     services.services,
     fleet.functions,
     fleet.workers,

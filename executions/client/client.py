@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from executions.client.audit import AuditView
+from executions.client.bulks import BulksView
+from executions.client.carrier import Carrier
 from executions.client.executions import Executions
 from executions.client.functions import FunctionsView
 from executions.client.health import Check, examine
@@ -19,6 +21,7 @@ from executions.client.workers import WorkersView
 from executions.execution import Execution
 from executions.lazy import lazy
 from executions.parts import Parts
+from executions.registry.bulks import Bulks
 from executions.registry.changes import Watcher
 from executions.registry.health import ping
 from executions.registry.queries import Queries
@@ -44,7 +47,13 @@ class Client:
     @lazy
     def executions(self) -> Executions:
         """The executions: get, list, count, terminate, rerun."""
-        return Executions(self._parts, self._queries, self._verbs)
+        return Executions(self._parts, self._queries, self._verbs, self.bulk)
+
+    @lazy
+    def bulk(self) -> BulksView:
+        """One action on many executions: call it, or plan, get, list, cancel."""
+        carrier = Carrier(Bulks(self._parts.space), self._queries, lambda who: self.acting_as(who)._verbs)
+        return BulksView(self._parts, self._queries, carrier)
 
     @lazy
     def functions(self) -> FunctionsView:

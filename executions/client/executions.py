@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from executions.client.bulks import BulksView
 from executions.client.failures import LOOK, Failures, look
 from executions.client.verbs import ClientVerbs
 from executions.errors import Conflict, NotFound
@@ -41,10 +42,11 @@ TREE_PASSES = 10
 class Executions:
     """Get, list, count and act on executions."""
 
-    def __init__(self, parts: Parts, queries: Queries, verbs: ClientVerbs) -> None:
+    def __init__(self, parts: Parts, queries: Queries, verbs: ClientVerbs, bulk: BulksView) -> None:
         self._parts = parts
         self._queries = queries
         self._verbs = verbs
+        self._bulk = bulk
 
     def get(self, execution_id: str, sync: bool = False) -> Execution:
         """Read one execution by its id; with `sync`, wait for its end. Raises `NotFound`."""
@@ -110,13 +112,7 @@ class Executions:
         limit: int | None = None,
     ) -> BulkReport:
         """Stop all that match and have not ended, or the first `limit` of them; with `dry_run`, only count them."""
-        return self._each(
-            query,
-            dry_run,
-            limit,
-            wanted=lambda execution: not execution.is_done,
-            act=lambda execution: self._verbs.terminate(execution.id, cause=cause, force=force, grace=grace),
-        )
+        return self._each("terminate", query, dry_run, limit, reason=cause, force=force, grace=grace)
 
     def terminate_tree(
         self, root_id: str, *, cause: str = "", force: bool = False, dry_run: bool = False
@@ -129,10 +125,9 @@ class Executions:
         total = BulkReport(0, 0, 0, dry_run)
         for _ in range(TREE_PASSES):
             seen |= {one.id for one in found}
-            total += self._on_each(
+            total += self._stop_each(
                 found,
                 dry_run,
-                wanted=lambda execution: not execution.is_done,
                 act=lambda execution: self._verbs.terminate(
                     execution.id,
                     cause=cause,
@@ -150,25 +145,21 @@ class Executions:
 
     def rerun(self, query: str, *, dry_run: bool = False, limit: int | None = None) -> BulkReport:
         """Run all that match and have ended once more, or the first `limit`; with `dry_run`, only count them."""
-        return self._each(
-            query,
-            dry_run,
-            limit,
-            wanted=lambda execution: execution.is_done,
-            act=lambda execution: self._verbs.rerun_one(execution, sync=False),
-        )
+        return self._each("rerun", query, dry_run, limit)
 
-    def _each(self, query: str, dry_run: bool, limit: int | None, *, wanted: Any, act: Any) -> BulkReport:
-        # Without a limit all are read first: what is acted on leaves the list that is being gone through.
-        found = self._queries.iterate(query)
-        chosen = list(found) if limit is None else _up_to(limit, found, wanted)
-        return self._on_each(chosen, dry_run, wanted=wanted, act=act)
+    def _each(self, action: str, query: str, dry_run: bool, limit: int | None, **options: Any) -> BulkReport:
+        if dry_run:
+            plan = self._bulk.plan(action, query, limit=limit, **options)
+            done = plan.eligible if limit is None else min(limit, plan.eligible)
+            return BulkReport(plan.matched, done, plan.matched - done, True)
+        bulk = self._bulk(action, query, limit=limit, **options).wait()
+        return BulkReport(bulk.looked, bulk.done, bulk.looked - bulk.done, False)
 
-    def _on_each(self, executions: Sequence[Execution], dry_run: bool, *, wanted: Any, act: Any) -> BulkReport:
+    def _stop_each(self, executions: Sequence[Execution], dry_run: bool, act: Any) -> BulkReport:
         matched = done = 0
         for execution in executions:
             matched += 1
-            if not wanted(execution):
+            if execution.is_done:
                 continue
             if not dry_run:
                 try:
@@ -177,14 +168,3 @@ class Executions:
                     continue  # it moved on meanwhile
             done += 1
         return BulkReport(matched, done, matched - done, dry_run)
-
-
-def _up_to(limit: int, found: Iterable[Execution], wanted: Callable[[Execution], bool]) -> list[Execution]:
-    """Give executions until so many of them are wanted."""
-    chosen: list[Execution] = []
-    for execution in found:
-        chosen.append(execution)
-        limit -= wanted(execution)
-        if limit <= 0:
-            break
-    return chosen

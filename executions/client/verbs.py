@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,13 +14,14 @@ from executions import codec, context, parking
 from executions.client.submit import Submitter
 from executions.clock import SYSTEM_CLOCK
 from executions.dispatch import envelope_of
-from executions.errors import Conflict, ExecutionFailed, InvalidInput, Terminated, TimedOut, WaitTimeout
+from executions.errors import Conflict, ExecutionFailed, InvalidInput, Terminated, TimedOut, Unavailable, WaitTimeout
 from executions.execution import Execution
+from executions.ids import named_id
 from executions.logs import LogView
 from executions.parts import Parts
 from executions.registry.changes import Watcher
 from executions.registry.queries import Queries
-from executions.registry.transitions import Asked, Cancelled, Found, found_or_raise
+from executions.registry.transitions import Asked, Cancelled, Found, Opened, found_or_raise
 from executions.states import Reason, Status
 
 #: Seconds after which a waiter reads the record although nothing was pushed.
@@ -94,6 +96,7 @@ class ClientVerbs:
         force: bool = False,
         grace: float | None = None,
         reason: Reason = Reason.CANCELLED,
+        bulk: str = "",
     ) -> Any:
         """Ask for a stop; tell the worker at once where it runs."""
         if grace is not None and (isinstance(grace, bool) or not isinstance(grace, int | float) or grace < 0):
@@ -107,6 +110,7 @@ class ClientVerbs:
             grace_s=grace,
             at_us=round(SYSTEM_CLOCK.now() * 1_000_000),
             reason=reason,
+            bulk=bulk,
         )
         if isinstance(outcome, Asked):
             self._parts.workers.push_stop(outcome.worker, execution_id, outcome.attempt, mode, grace)
@@ -125,7 +129,28 @@ class ClientVerbs:
         fresh = replace(self.get(execution.id), awaits=outcome.attempt)
         return fresh.wait() if sync else fresh
 
-    def relaunch_one(self, execution: Execution, inputs: dict[str, Any]) -> Execution:
+    def rerun_for(self, execution_id: str, bulk: str, message: str) -> Any:
+        """Run one once more for a bulk: once only, and whatever its message costs."""
+        outcome = self._parts.transitions.rerun(
+            execution_id, principal=self._parts.settings.principal, message=message, bulk=bulk
+        )
+        if isinstance(outcome, Opened):
+            # A message that cannot be sent now is in the outbox, and upkeep sends it.
+            with contextlib.suppress(Unavailable):
+                self._parts.dispatcher.republish(self._parts.space, execution_id)
+        return found_or_raise(outcome, execution_id)
+
+    def relaunch_for(self, execution_id: str, bulk: str) -> Any:
+        """Start a new one for a bulk: it has an id that follows from both, so there is only one."""
+        self.relaunch_one(self.get(execution_id), {}, id=named_id(execution_id, bulk))
+        return self.note(execution_id, bulk)
+
+    def note(self, execution_id: str, bulk: str, tags: Sequence[str] = ()) -> Any:
+        """Note that a bulk has acted on one, and add tags."""
+        outcome = self._parts.transitions.annotate(execution_id, None, tags=tags, bulk=bulk)
+        return found_or_raise(outcome, execution_id)
+
+    def relaunch_one(self, execution: Execution, inputs: dict[str, Any], **further: Any) -> Execution:
         full = self.get(execution.id)
         envelope = envelope_of(full.id, full._raw)
         args, kwargs = envelope.args, dict(envelope.kwargs)
@@ -134,7 +159,7 @@ class ClientVerbs:
         options = json.loads(full._raw["op"]) if full._raw.get("op") else {}
         options |= {
             "queue": full.queue, "pipeline": full.pipeline, "stage": full.stage, "service": full.service,
-            "tags": full.tags, "reference": full.id,
+            "tags": full.tags, "reference": full.id, **further,
         }  # fmt: skip
         args, kwargs = self._edited(full.function, args, kwargs, inputs)
         # Arguments may have the names of options, so they go apart.

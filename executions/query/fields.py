@@ -68,6 +68,7 @@ _ALL = (
     Field("pipeline", Kind.WORD, indexed=True, counted=True, match=Match.BEGINS),
     Field("stage", Kind.WORD, indexed=True, counted=True, aliases=("type",)),
     Field("tag", Kind.WORD, indexed=True, aliases=("tags",)),
+    Field("bulk", Kind.WORD, indexed=True),
     Field("parent", Kind.WORD, indexed=True, aliases=("parent_id",)),
     Field("root", Kind.WORD, indexed=True, aliases=("root_id",)),
     Field("name", Kind.WORD, indexed=True),

@@ -38,6 +38,9 @@ script can touch them together. `ns` is the namespace, `ex` unless set otherwise
 | `ns:{0}:session:<digest>` | string | whose session it is                               | half a day | server | server |
 | `ns:{0}:logins:<digest>` | string | tries to sign in of one source, or for one name    | minutes | server | server |
 | `ns:{0}:audit`           | stream | who did what, see audit.py                         | capped | server | clients |
+| `ns:{0}:bulk:<id>`       | hash   | what is asked for, how far it is, who carries it on; see bulks.py | retention after the end | clients | clients, upkeep |
+| `ns:{0}:bulks`           | zset   | id of a bulk by its creation (us)                  | capped | clients | clients |
+| `ns:{0}:carried`         | zset   | id of a bulk that has not ended, by its creation (us) | goes at its end | clients | clients, upkeep |
 | `ns:{0}:leader`          | string | term of the worker that does upkeep                | one lease | leader | leader |
 | `ns:held:<holder>:<source>` | list | messages that a worker holds, newest first; in the broker's database | until acknowledged or given back | consumers | restorer |
 | `ns:holders`             | zset   | `<holder>:<source>` by the second of its last fetch; in the broker's database | an hour after a crash | consumers | restorer |
@@ -160,6 +163,7 @@ KINDS = frozenset({
     "x", "log", "met", "due", "cache", "functions", "told", "group", "chord", "ix", "counts", "ids", "started",
     "finished", "duration", "values", "marks", "outbox", "stops", "events", "meta", "schema", "service", "services",
     "slots", "parked", "answers", "workers", "worker", "leader", "code", "users", "tokens", "session", "logins", "audit",
+    "bulk", "bulks", "carried",
 })  # fmt: skip
 
 
@@ -253,6 +257,18 @@ def logins(namespace: str, source: str) -> str:
 
 def audit(namespace: str) -> str:
     return f"{namespace}:{{0}}:audit"
+
+
+def bulk(namespace: str, bulk_id: str) -> str:
+    return f"{namespace}:{{0}}:bulk:{bulk_id}"
+
+
+def bulks(namespace: str) -> str:
+    return f"{namespace}:{{0}}:bulks"
+
+
+def carried(namespace: str) -> str:
+    return f"{namespace}:{{0}}:carried"
 
 
 def leader(namespace: str) -> str:

@@ -39,6 +39,11 @@ class Missing:
 
 
 @dataclass(frozen=True)
+class Again:
+    """The same bulk has done this before, so it was not done again."""
+
+
+@dataclass(frozen=True)
 class Expired:
     """The execution waited too long and has been closed."""
 
@@ -139,6 +144,29 @@ def read_ended(reply: list[Any]) -> Ended | Found | Missing:
     if reply[0] == b"ok":
         return Ended(int(reply[1]))
     return Missing() if reply[0] == b"missing" else read_found(reply)
+
+
+def read_stopped(reply: list[Any]) -> Cancelled | Asked | Found | Missing | Again:
+    """Read the answer of the script that stops."""
+    if reply[0] == b"terminated":
+        return Cancelled()
+    if reply[0] == b"asked":
+        return Asked(reply[1].decode(), int(reply[2]))
+    if reply[0] == b"again":
+        return Again()
+    return Missing() if reply[0] == b"missing" else read_found(reply)
+
+
+def read_annotated(reply: list[Any]) -> Found | Missing | Again | None:
+    """Read the answer of the script that writes what is said about an execution."""
+    if reply[0] in (b"ok", b"again"):
+        return Again() if reply[0] == b"again" else None
+    return Missing() if reply[0] == b"missing" else read_found(reply)
+
+
+def read_reopened(reply: list[Any]) -> Opened | Found | Missing | Again:
+    """Read the answer of the script that runs something once more."""
+    return Again() if reply[0] == b"again" else read_opened(reply)
 
 
 def read_opened(reply: list[Any]) -> Opened | Found | Missing:

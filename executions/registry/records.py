@@ -23,7 +23,7 @@ Field names are short because the server keeps them once for every execution.
 | `src` | the execution whose output this one reused | `dl` | the attempt's time limit (us) |
 | `lo` | attempts that ended by a lost worker and were followed | `gi` | names what its submitter told of its code |
 | `gc` `gb` | commit, branch of its submitter | `gw` | its worker's, if another: `<look>/<commit>` |
-| `cd` | `member` of a chord, or `chain` with one behind it | | |
+| `cd` | `member` of a chord, or `chain` with one behind it | `bk` | bulks that acted on it, the newest |
 """
 
 from __future__ import annotations

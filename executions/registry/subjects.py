@@ -24,6 +24,7 @@ _CODES: dict[str, tuple[str, ...]] = {
     "pipeline": ("pl",),
     "stage": ("sg",),
     "tag": ("tg",),
+    "bulk": ("bk",),
     "parent": ("pa",),
     "root": ("ro",),
     "name": ("nm",),
@@ -90,6 +91,8 @@ class Subject:
                 return (self.id, raw.get("ro", ""))
             case "tag":
                 return json.loads(raw["tg"]) if raw.get("tg") else ()
+            case "bulk":
+                return raw.get("bk", "").split()
             case "error" | "fingerprint":
                 return self._error(field)
             case "duration":

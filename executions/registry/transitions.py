@@ -20,6 +20,7 @@ from executions.registry.ending import REVOKED_RESULT, Ending, expired
 from executions.registry.outcomes import (
     OWED_AGAIN_S,
     Accepted,
+    Again,
     Asked,
     Cancelled,
     Ended,
@@ -33,11 +34,14 @@ from executions.registry.outcomes import (
     StopFirst,
     Untold,
     found_or_raise,
+    read_annotated,
     read_ended,
     read_found,
     read_opened,
     read_owed,
+    read_reopened,
     read_started,
+    read_stopped,
 )
 from executions.registry.space import Space
 from executions.registry.submission import Submission, fields_of, next_message, terms_of
@@ -47,6 +51,7 @@ from executions.states import Reason, Status
 __all__ = [
     "REVOKED_RESULT",
     "Accepted",
+    "Again",
     "Asked",
     "Cancelled",
     "Ended",
@@ -221,19 +226,16 @@ class Transitions:
         grace_s: float | None,
         at_us: int,
         reason: Reason = Reason.CANCELLED,
-    ) -> Cancelled | Asked | Found | Missing:
-        """Stop an execution: at once where it waits, through its worker where it runs."""
+        bulk: str = "",
+    ) -> Cancelled | Asked | Found | Missing | Again:
+        """Stop an execution: at once where it waits, through its worker where it runs; for a `bulk` once only."""
         request = {"principal": principal, "cause": cause, "mode": mode, "grace_s": grace_s, "at": at_us}
         reply = scripts.TERMINATE(
             self._space.client,
             self._space.keys(execution_id).of_transition(execution_id, 1),
-            (execution_id, principal, cause, json.dumps(request), self._life_s, REVOKED_RESULT, reason.value),
+            (execution_id, principal, cause, json.dumps(request), self._life_s, REVOKED_RESULT, reason.value, bulk),
         )
-        if reply[0] == b"terminated":
-            return Cancelled()
-        if reply[0] == b"asked":
-            return Asked(reply[1].decode(), int(reply[2]))
-        return Missing() if reply[0] == b"missing" else read_found(reply)
+        return read_stopped(reply)
 
     @translated
     def retry(
@@ -282,14 +284,15 @@ class Transitions:
         message: str = "",
         coming: Sequence[Any] = (),
         function: str = "",
-    ) -> Opened | Found | Missing:
-        """Open an ended execution for one more attempt; `coming` is what differs in its message."""
+        bulk: str = "",
+    ) -> Opened | Found | Missing | Again:
+        """Open an ended execution for one more attempt, for a `bulk` once only; `coming` differs in its message."""
         reply = scripts.RERUN(
             self._space.client,
             self._space.keys(execution_id).of_transition(execution_id, 1),
-            (execution_id, principal, message, len(coming), *coming, function),
+            (execution_id, principal, message, len(coming), *coming, function, bulk),
         )
-        return read_opened(reply)
+        return read_reopened(reply)
 
     @translated
     def park(
@@ -357,19 +360,18 @@ class Transitions:
         fields: Sequence[Any] = (),
         tags: Sequence[str] = (),
         terms: Sequence[str] = (),
-    ) -> Found | Missing | None:
-        """Write progress, properties or tags; with an attempt, only while that attempt runs."""
+        bulk: str = "",
+    ) -> Found | Missing | Again | None:
+        """Write progress, properties or tags; with an attempt, only while that attempt runs; for a `bulk` once."""
         reply = scripts.ANNOTATE(
             self._space.client,
             self._space.keys(execution_id).of_transition(execution_id, attempt or 1),
             (
                 execution_id, "" if attempt is None else attempt,
-                len(fields), *fields, len(tags), *tags, len(terms), *terms,
+                len(fields), *fields, len(tags), *tags, len(terms), *terms, bulk,
             ),
         )  # fmt: skip
-        if reply[0] == b"ok":
-            return None
-        return Missing() if reply[0] == b"missing" else read_found(reply)
+        return read_annotated(reply)
 
     @translated
     def report(

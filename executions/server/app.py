@@ -8,6 +8,7 @@ from executions.client import Client
 from executions.server import api, pages, plain, problems
 from executions.server.api.schema import describe_api, operation_id
 from executions.server.audit import Audited
+from executions.server.carrying import Carrying
 from executions.server.live import routes as live
 from executions.server.live.hub import Hub
 from executions.server.security.asking import Access
@@ -34,6 +35,7 @@ def make_app(client: Client, *, prefix: str = "", access: Access | None = None) 
     app.state.client = client
     app.state.access = access = access or Access()
     app.state.live = Hub(client)
+    app.state.carrying = Carrying(client)
     problems.install(app)
     for router in (*api.ROUTERS, live.router, plain.router, pages.router):
         app.include_router(router)

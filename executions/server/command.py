@@ -87,6 +87,7 @@ def serve(
         app, log_level="warning", access_log=False, server_header=False, proxy_headers=False,
         timeout_graceful_shutdown=STOP_S, lifespan="off", h11_max_incomplete_event_size=LONGEST_HEAD,
     )  # fmt: skip
+    app.state.carrying.wake()  # what a process before this one left undone
     click.echo(f"serving on {address_of(listener)}{prefix}")  # at once, also into a pipe
     uvicorn.Server(config).run(sockets=[listener])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from executions.parts import Parts
 from executions.upkeep import Chore
+from executions.upkeep.bulk_carrier import BulkCarrier
 from executions.upkeep.contact import Contact
 from executions.upkeep.deadlines import Deadlines
 from executions.upkeep.payload_pruner import PayloadPruner
@@ -24,6 +25,7 @@ def chores(parts: Parts, contact: Contact) -> list[tuple[Chore, float]]:
         (Deadlines(parts, contact), parts.settings.beat_s),
         (Waker(parts), 2.0),
         (Publisher(parts), 5.0),
+        (BulkCarrier(parts), 1.0),
         (Pruner(parts), 2.0),
         (PayloadPruner(parts), 2.0),
     ]

@@ -189,17 +189,37 @@ def test_many_are_acted_on_by_a_query_after_a_dry_run(api: httpx.Client) -> None
         launch(api, "shop.add", number, 1, countdown=3600, stage="bulk")
     ended(api, launch(api, "shop.add", 1, 1, stage="bulk")["id"])
 
-    def act(**body: Any) -> dict[str, Any]:
+    def act(code: int, **body: Any) -> dict[str, Any]:
         answer = api.post("/bulk", json={"action": "terminate", "q": "stage:bulk", **body})
-        assert answer.status_code == 200, answer.text
+        assert answer.status_code == code, answer.text
         found: dict[str, Any] = answer.json()
+        assert code != 202 or answer.headers["location"] == f"/api/v1/bulk/{found['id']}"
         return found
 
     # It has to be said that it is meant
-    assert act() == {"matched": 4, "done": 3, "skipped": 1, "dry_run": True, "more": False}
-    assert act(dry_run=False, limit=2)["more"] is True
-    assert act(dry_run=False) == {"matched": 4, "done": 1, "skipped": 3, "dry_run": False, "more": False}
-    assert api.post("/bulk", json={"action": "terminate", "q": ""}).status_code == 422
+    plan = act(200)
+    assert (plan["matched"], plan["eligible"], plan["skipped"]) == (4, 3, {"ended already": 1})
+    assert over(api, act(202, dry_run=False, limit=2)["id"])["done"] == 2
+    done = over(api, act(202, dry_run=False, reason="wrong data")["id"])
+    assert (done["state"], done["total"], done["done"], done["skipped"]) == ("done", 4, 1, {"ended already": 3})
+    assert api.get("/bulk", params={"limit": 1}).json()["items"][0]["id"] == done["id"]
+    (one,) = api.get("/executions", params={"q": done["query"]}).json()["items"]
+    assert one["message"] == "wrong data"
+    again = over(api, act(202, action="rerun", q=None, ids=[one["id"], "nothing"], dry_run=False)["id"])
+    assert (again["done"], again["skipped"], again["ids"]) == (1, {"unknown id": 1}, 2)
+    for wrong in ({"q": ""}, {"ids": ["x"]}, {"action": "explode"}, {"limit": 0}, {"action": "rerun", "force": True}):
+        assert api.post("/bulk", json={"action": "terminate", "q": "stage:bulk", **wrong}).status_code == 422
+    assert api.post(f"/bulk/{done['id']}/cancel").json()["state"] == "done"
+    assert [api.get("/bulk/nothing").status_code, api.post("/bulk/nothing/cancel").status_code] == [404, 404]
+
+
+def over(api: httpx.Client, bulk_id: str) -> dict[str, Any]:
+    """Follow a bulk to its end."""
+    text = api.get(f"/bulk/{bulk_id}/stream").text
+    assert text.endswith("event: bye\ndata: {}\n\n")
+    found: dict[str, Any] = api.get(f"/bulk/{bulk_id}").json()
+    assert json.loads(text.rpartition("event: bulk.progress\ndata: ")[2].splitlines()[0]) == found
+    return found
 
 
 def test_an_export_is_a_file_in_three_formats(api: httpx.Client) -> None:

@@ -253,7 +253,7 @@ def test_a_word_is_looked_up_on_records_and_a_bulk_verb_takes_the_language(shell
     assert shell("ls", "SEVEN", "NOT", "is:open", "--json").json["next_cursor"] is None
     assert shell("ls", "SEVEN", "NOT", "is:open", "-q").lines == seven
     counted = shell("rerun", "--query", "seven (is:open OR function:shop.a*)", "--dry-run", "--json").json
-    assert (counted["matched"], counted["done"]) == (7, 7)
+    assert (counted["matched"], counted["eligible"]) == (7, 7)
 
 
 def test_a_list_goes_on_where_it_ended(shell: Shell, seven: list[str]) -> None:
@@ -335,8 +335,18 @@ def test_bulk_with_yes_neither_counts_nor_asks(shell: Shell, waiting: list[str])
 
 def test_bulk_as_json(shell: Shell, waiting: list[str]) -> None:
     counted = shell("terminate", "--query", PENDING, "--dry-run", "--json").json
-    assert counted == {"matched": 3, "done": 3, "skipped": 0, "dry_run": True}
-    assert shell("terminate", "--query", PENDING, "--yes", "--json").json["done"] == 3
+    assert (counted["matched"], counted["eligible"], counted["skipped"]) == (3, 3, {})
+    done = shell("terminate", "--query", PENDING, "--yes", "--json").json
+    assert (done["done"], done["state"], done["total"]) == (3, "done", 3)
+
+    # ... and it is looked at later
+    shown = shell("bulk", "show", done["id"])
+    assert f"terminate {PENDING}  done" in shown.out
+    assert "3 of 3" in shown.out
+    assert set(shell("ls", done["query"], "-q").lines) == set(waiting)
+    assert shell("bulk", "list", "--json").json[0] == shell("bulk", "cancel", done["id"], "--json").json == done
+    assert shell("bulk", "wait", done["id"]).code == 0
+    assert shell("bulk", "show", "nothing").code == 1
 
 
 def test_a_tree_is_stopped_with_its_root(shell: Shell) -> None:

@@ -180,14 +180,20 @@ def test_a_group_of_failures_is_rerun_after_a_look(floor: Floor, open_page: Open
     expect(page.get_by_role("heading", level=1)).to_have_text("Rerun 2 executions?")
     assert all(one.refresh().attempts == 1 for one in made), "a look does nothing"
     page.get_by_role("button", name="Rerun 2").click()
-    expect(page.get_by_role("status")).to_contain_text("2 executions queued once more")
+    expect(page.locator(".bulk-state")).to_contain_text("Done", timeout=15_000)
+    expect(page.get_by_role("heading", level=1)).to_have_text("Rerun 2 executions")
     assert [one.refresh().wait(timeout=20).attempts for one in made] == [2, 2, 1]
     # ... and all that match
+    page.get_by_role("link", name="Back to where it was started").click()
     page.locator("tbody .pick input").first.check()
     page.get_by_label("all 3 that match").check()
     page.get_by_role("button", name="Rerun…").click()
     page.get_by_role("button", name="Rerun 3").click()
-    expect(page.get_by_role("status")).to_contain_text("3 executions")
+    expect(page.locator(".bulk-state")).to_contain_text("Done", timeout=15_000)
+    page.get_by_role("link", name="show them").click()
+    expect(page.locator("tbody tr")).to_have_count(3)
+    page.goto("/bulk")
+    expect(page.get_by_role("row").filter(has_text=f"pipeline:group-{script}")).to_have_count(1)
 
 
 @WITHOUT_SCRIPT

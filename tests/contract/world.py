@@ -202,6 +202,8 @@ def _expected_terms(records: dict[str, Raw]) -> tuple[dict[str, set[int]], dict[
                     counts[f"{field}:{raw[code]}"] += 1
         for tag in json.loads(raw.get("tg", "[]")):
             terms[f"tag:{tag}"].add(number)
+        for bulk in raw.get("bk", "").split():
+            terms[f"bulk:{bulk}"].add(number)
     return dict(terms), dict(counts)
 
 

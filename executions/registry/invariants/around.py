@@ -24,12 +24,12 @@ EVENTS_READ = 1000
 EVENTS_SEEN = 10_000
 
 #: Fields of the index whose values are not counted; `lua/_prelude.lua` has the same.
-UNCOUNTED = frozenset({"tag", "parent", "root", "name", "has", EXISTING})
+UNCOUNTED = frozenset({"tag", "bulk", "parent", "root", "name", "has", EXISTING})
 
 #: Bitmap chunks that one count goes through, as one step of the server: some ten milliseconds.
 COUNTED_AT_MOST = 20_000
 
-_CODES = (*INDEXED.values(), "tg", "sd", "no")
+_CODES = (*INDEXED.values(), "tg", "bk", "sd", "no")
 
 
 class Around:
@@ -258,7 +258,7 @@ def _holds(term: str, execution_id: str, raw: Mapping[str, str]) -> bool:
     name, _, value = term.partition(":")
     if name in INDEXED:
         return raw.get(INDEXED[name]) == value
-    if name == "tag" or term == STARTED_TERM:
+    if name in ("tag", "bulk") or term == STARTED_TERM:
         try:
             return term in terms_of_record(execution_id, raw)
         except ValueError:

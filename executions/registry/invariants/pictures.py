@@ -18,7 +18,7 @@ from executions.states import Status
 #: What of a record is looked at; the large fields stay on the server.
 CODES = (
     "v", "no", "st", "rs", "at", "cr", "qd", "sd", "fi", "ex", "eta", "dl", "ck", "po", "fn", "sv", "pl", "sg", "qu",
-    "wk", "pa", "ro", "nm", "tg", "op", "tt", "ls", "gc", "gb",
+    "wk", "pa", "ro", "nm", "tg", "op", "tt", "ls", "gc", "gb", "bk",
 )  # fmt: skip
 
 #: Which part of a record is listed under which field of the index.
@@ -83,6 +83,7 @@ def terms_of_record(execution_id: str, raw: Mapping[str, str]) -> set[str]:
     found = {f"{name}:{raw[code]}" for name, code in INDEXED.items() if raw.get(code)}
     found.discard(f"root:{execution_id}")
     found.update(f"tag:{tag}" for tag in (json.loads(raw["tg"]) if raw.get("tg") else ()))
+    found.update(f"bulk:{one}" for one in raw.get("bk", "").split())
     if raw.get("sd"):
         found.add(STARTED_TERM)
     return found

@@ -25,7 +25,9 @@ local TOLD_WITHIN_US = 10000000
 -- number; query/values.py has the same.
 local NAME_MOST, VALUE_MOST, NUMBER_MOST = 100, 64, 15
 -- Fields with so many values that counting each would cost more than it tells.
-local UNCOUNTED = { tag = true, parent = true, root = true, name = true }
+local UNCOUNTED = { tag = true, bulk = true, parent = true, root = true, name = true }
+-- Bulks that a record names as those that have acted on it, the newest.
+local BULKS_CAP = 20
 
 local CELERY = { pending = 'PENDING', running = 'STARTED', success = 'SUCCESS', cached = 'SUCCESS',
                  failed = 'FAILURE', terminated = 'REVOKED' }
@@ -286,6 +288,22 @@ local function reopen(id, x, reason, principal, message, drop, coming)
   redis.call('PERSIST', RECORD)
   announce(id, x, 'pending', reason, x.attempt)
   return eta and int(eta)
+end
+
+-- Tell whether a bulk has acted on this execution: the same step that acts also notes it, so nothing is done twice.
+local function has_acted(bulk)
+  return bulk and bulk ~= '' and string.find(redis.call('HGET', RECORD, 'bk') or '', bulk, 1, true) ~= nil
+end
+
+-- Note that a bulk acts on this execution.
+local function note_bulk(x, bulk)
+  if not bulk or bulk == '' then return end
+  local known = {}
+  for one in string.gmatch(redis.call('HGET', RECORD, 'bk') or '', '%S+') do known[#known + 1] = one end
+  known[#known + 1] = bulk
+  index('bulk', bulk, x.number, true)
+  if #known > BULKS_CAP then index('bulk', table.remove(known, 1), x.number, false) end
+  redis.call('HSET', RECORD, 'bk', table.concat(known, ' '))
 end
 
 -- Read a counted list from ARGV: gives the items and where the next one starts.

@@ -31,7 +31,7 @@ if ids and #ids >= slot * 16 + 16 then
 end
 if not x then return { 'missing' } end
 
-local f = redis.call('HMGET', RECORD, 'sv', 'qu', 'pl', 'sg', 'pa', 'ro', 'nm', 'tg', 'gc', 'gb', 'vx')
+local f = redis.call('HMGET', RECORD, 'sv', 'qu', 'pl', 'sg', 'pa', 'ro', 'nm', 'tg', 'gc', 'gb', 'vx', 'bk')
 index('status', x.status, number, false)
 index('function', x.fn, number, false)
 index('worker', x.worker, number, false)
@@ -45,6 +45,7 @@ index('name', f[7], number, false)
 index('commit', f[9], number, false)
 index('branch', f[10], number, false)
 for _, tag in ipairs(cjson.decode(f[8] or '[]')) do index('tag', tag, number, false) end
+for one in string.gmatch(f[12] or '', '%S+') do index('bulk', one, number, false) end
 for _, name in ipairs(cjson.decode(f[11] or '[]')) do
   local member = valued(name, redis.call('HGET', RECORD, name) or '', number)
   if member then redis.call('ZREM', VALUES, member) end

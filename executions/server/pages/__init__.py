@@ -6,8 +6,8 @@ from fastapi import APIRouter
 
 from executions.server.pages import (
     acting,
+    bulk,
     choices,
-    chosen,
     detail,
     failures,
     files,
@@ -23,6 +23,6 @@ router = APIRouter(include_in_schema=False)
 
 # In this order: what is called `new` or `rows` is no execution's id.
 for _part in (
-    overview, listing, chosen, launching, detail, acting, logs, failures, services, fleet, choices, files,
+    overview, listing, bulk, launching, detail, acting, logs, failures, services, fleet, choices, files,
 ):  # fmt: skip
     router.include_router(_part.router)

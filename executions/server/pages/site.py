@@ -163,9 +163,9 @@ def _here(request: Request) -> str:
 
 #: What a page says after an action. Only these words can come out of a link.
 _SAID = {
-    "terminate": "Asked {n} to stop.",
+    "terminate": "Asked it to stop.",
     "cancel": "Cancelled before it started.",
-    "rerun": "Rerun: {n} queued once more.",
+    "rerun": "Rerun: queued once more.",
     "launch": "Launched.",
     "relaunch": "Relaunched as a new execution.",
     "pause": "Paused. What is submitted waits; what runs goes on.",
@@ -177,13 +177,4 @@ _SAID = {
 
 
 def _said(query: Mapping[str, str]) -> str:
-    sentence = _SAID.get(query.get("done", ""))
-    if sentence is None:
-        return ""
-    done, skipped = (int(text) if text.isdecimal() and len(text) < 10 else 0 for text in _numbers(query))
-    said = sentence.format(n=words.some(done or 1, "execution"))
-    return f"{said} {words.some(skipped, 'other')} had moved on." if skipped else said
-
-
-def _numbers(query: Mapping[str, str]) -> tuple[str, str]:
-    return query.get("n", ""), query.get("skipped", "")
+    return _SAID.get(query.get("done", ""), "")
