@@ -17,6 +17,7 @@ from executions.clock import to_datetime
 from executions.desk import Desk, Push
 from executions.errors import Unavailable
 from executions.lazy import lazy
+from executions.queue import Position
 from executions.registry.address import broker_at, is_registry_url, verified
 from executions.registry.connection import translated
 from executions.registry.held import Held, client_on
@@ -32,6 +33,9 @@ DEFAULT_QUEUE = "celery"
 
 #: Messages at the end of a queue that are looked at for the oldest: what a worker gave back may lie before older ones.
 OLDEST_READ = 200
+
+#: Messages of each priority that are looked at for the place of one.
+PLACES_READ = 500
 
 #: Seconds that a look at the broker may take.
 BROKER_PATIENCE_S = 3.0
@@ -153,12 +157,28 @@ class Dispatcher:
                 channel = connection.default_channel
                 if not isinstance(channel, redis.Channel):
                     return None
-                prefix = channel.global_keyprefix or ""
-                names = [f"{prefix}{channel._q_for_pri(name, step)}" for step in channel.priority_steps]
-                found = [text for one in names for text in channel.client.lrange(one, -OLDEST_READ, -1)]
+                found = [text for one in _lists(channel, name) for text in channel.client.lrange(one, -OLDEST_READ, -1)]
         except self._errors:
             return None
         return [_id_in(text) for text in found]
+
+    def position(self, queue: str, execution_id: str) -> Position | None:
+        """Tell where the message of an execution lies; `None` where it is in no list, or the broker cannot say it."""
+        name = queue or self.app.conf.task_default_queue or DEFAULT_QUEUE
+        try:
+            with self.app.connection_for_read() as connection:
+                channel = connection.default_channel
+                if not isinstance(channel, redis.Channel):
+                    return None
+                pieces = [
+                    (channel.client.llen(one), channel.client.lrange(one, -PLACES_READ, -1))
+                    for one in _lists(channel, name)
+                ]
+        except self._errors:
+            return None
+        return _place_in(
+            name, [(size, [_id_in(text) for text in reversed(texts)]) for size, texts in pieces], execution_id
+        )
 
     def in_hands(self, namespace: str) -> set[str]:
         """Give the ids of executions whose messages workers hold; none where the broker cannot say it."""
@@ -213,6 +233,25 @@ class Dispatcher:
             return False
         self.publish(envelope_of(execution_id, text))
         return True
+
+
+def _lists(channel: redis.Channel, queue: str) -> list[str]:
+    """Give the lists of a queue, one for each priority, in the order in which they are taken from."""
+    prefix = channel.global_keyprefix or ""
+    return [f"{prefix}{channel._q_for_pri(queue, step)}" for step in channel.priority_steps]
+
+
+def _place_in(queue: str, pieces: list[tuple[int, list[str]]], execution_id: str) -> Position | None:
+    """Find an id in what was read of each list: its length, and the ids that are taken next."""
+    length, before, unread = sum(size for size, _ in pieces), 0, None
+    for at, (size, ids) in enumerate(pieces):
+        if execution_id in ids:
+            # What comes later with a higher priority is taken before it.
+            return Position(queue, before + ids.index(execution_id), length, is_about=at > 0)
+        if size > len(ids) and unread is None:
+            unread = before + len(ids)
+        before += size
+    return None if unread is None else Position(queue, unread, length, is_found=False)
 
 
 def _text(raw: Mapping[bytes, bytes]) -> dict[str, str]:

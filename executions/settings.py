@@ -46,6 +46,8 @@ class Settings:
     payloads: str = ".executions/payloads"
     #: Largest value that is accepted at all.
     payload_max: int = 512 * 1024 * 1024
+    #: Where people find the page, with its prefix where it has one.
+    console: str = "http://127.0.0.1:5560"
     #: Who acts, where nobody is named.
     principal: str = field(default_factory=_principal)
     #: How long a call tries to reach a server that is away before it fails.

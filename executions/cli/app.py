@@ -6,7 +6,20 @@ import sys
 
 import click
 
-from executions.cli import acting, bulk, completion, detail, doctor, fleet, listing, people, reports, running, services
+from executions.cli import (
+    acting,
+    bulk,
+    completion,
+    detail,
+    doctor,
+    fleet,
+    following,
+    listing,
+    people,
+    reports,
+    running,
+    services,
+)
 from executions.cli.commands import Root
 from executions.cli.session import global_options, session_of
 from executions.version import VERSION
@@ -28,6 +41,8 @@ for _command in (
     listing.ls,
     detail.show,
     detail.logs,
+    following.watch,
+    following.open_page,
     running.run,
     running.wait,
     acting.terminate,

@@ -86,6 +86,7 @@ def _facts(session: Session, e: Execution) -> Iterator[tuple[str, str | Text | N
     yield "service", f"{e.service} (version {e.service_version})" if e.service and e.service_version else e.service
     yield "pipeline", " / ".join(part for part in (e.pipeline, e.stage) if part)
     yield "queue", e.queue
+    yield "position", _position(session, e)
     yield "worker", f"{e.worker} (pid {e.pid}, {e.pool})" if e.worker else None
     yield "submitted by", e.principal
     yield "parent", e.parent_id
@@ -104,6 +105,14 @@ def _facts(session: Session, e: Execution) -> Iterator[tuple[str, str | Text | N
     yield "time limit", human_duration(e.execution_timeout) if e.execution_timeout else None
     yield "progress", _progress(e)
     yield "tags", ", ".join(e.tags)
+
+
+def _position(session: Session, e: Execution) -> str | None:
+    try:
+        found = session.client.queues.position(e) if e.status is Status.PENDING else None
+    except ExecutionsError:
+        return None  # the record is worth showing all the same
+    return str(found) if found else None
 
 
 def _code(code: Code | None) -> str | None:

@@ -32,7 +32,7 @@ _EITHER = re.compile(r"\bor\b", re.IGNORECASE)
 #: Width of a terminal from which on a status shows its reason.
 _ROOMY = 100
 
-_COLUMNS = (
+COLUMNS = (
     Column("ID", lambda e: e.id),
     Column("STATUS", render.short_status, wide_to=_ROOMY),
     Column("STATUS", render.status_text, wide_from=_ROOMY),
@@ -150,7 +150,7 @@ def _show(session: Session, items: Sequence[Execution], query: str | None, after
             f"nothing matches {query}" if query else "no executions yet; start one with `executions run FUNCTION`"
         )
         return
-    columns = _COLUMNS if session.out.is_terminal else _PLAIN_COLUMNS
+    columns = COLUMNS if session.out.is_terminal else _PLAIN_COLUMNS
     render.table(session.out, columns, items)
     if after:
         session.hint(f"there are more: --limit {len(items) * 10}, or --cursor {after}")

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
+from executions.execution import Execution
 from executions.parts import Parts
-from executions.queue import Queue
+from executions.queue import Position, Queue
 from executions.registry.queries import Queries
-from executions.states import Status
+from executions.states import Reason, Status
 
 
 class QueuesView:
@@ -38,6 +39,19 @@ class QueuesView:
             )
             for name in sorted(busy | serving.keys())
         ]
+
+    def position(self, execution: Execution) -> Position | None:
+        """Tell how many messages are taken from its queue before that of an execution.
+
+        At most 500 of each priority are looked at. `None` for what waits for something else or does not wait, while
+        its message is on its way, and where the broker cannot say it, as RabbitMQ.
+        """
+        if execution.status is not Status.PENDING or execution.reason in (Reason.SCHEDULED, Reason.WAITING):
+            return None
+        found = self._parts.dispatcher.position(execution.queue or "", execution.id)
+        if found is None and execution.id in self._parts.dispatcher.in_hands(self._parts.settings.namespace):
+            return Position(execution.queue or "", 0, 0, is_held=True)
+        return found
 
     def _oldest(self, name: str) -> datetime | None:
         page = self._queries().page(f'status:{Status.PENDING} AND queue:"{name}"', sort="created", limit=1, cursor=None)

@@ -8,6 +8,7 @@ import json
 import re
 import signal
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
@@ -295,6 +296,66 @@ def test_a_reader_that_goes_away_is_no_error(shell: Shell, seven: list[str]) -> 
         process.stdout.close()
         assert process.wait(timeout=20) == 141
         assert process.stderr.read() == ""
+
+
+# Watching ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("as_json", [False, True], ids=["lines", "json"])
+def test_what_matches_is_watched_line_by_line(shell: Shell, as_json: bool) -> None:
+    options = ["--json"] if as_json else []
+    with shell.start("watch", "function:shop.add", "tag:watched", *options) as process:
+        assert process.stdout is not None
+        lines: list[str] = []
+        reader = threading.Thread(target=lambda: lines.extend(iter(process.stdout.readline, "")))  # type: ignore[union-attr]
+        reader.start()
+        found = []
+
+        def ends() -> bool:
+            shell.fleet.client.submit("shop.add", 1, 1)
+            found.append(shell.fleet.client.submit("shop.add", 1, 1, tags=["watched"]).wait(timeout=20).id)
+            return any("success" in line for line in lines)
+
+        eventually(ends, "the end of one that it saw from its start")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=20) == 130
+        reader.join()
+    seen = [json.loads(line) for line in lines] if as_json else [line.split() for line in lines]
+    assert {one["id"] if as_json else one[1] for one in seen} <= set(found)
+    last = [one for one in seen if (one["change"]["status"] if as_json else one[2]) == "success"][-1]
+    assert (
+        (last["function"], last["change"]["attempt"]) == ("shop.add", 1) if as_json else last[3:] == ["-", "shop.add"]
+    )
+
+
+def test_a_watch_that_cannot_be_is_refused_at_once(shell: Shell) -> None:
+    refused = shell("watch", "status:odd")
+    assert refused.code == 2
+    assert "odd" in refused.err
+
+
+def test_the_page_of_an_execution_is_opened_where_there_is_a_terminal(shell: Shell, seven: list[str]) -> None:
+    one, opened = seven[0], Path(shell.fleet.path("opened"))
+    browser = Path(shell.fleet.path("browser"))
+    browser.write_text(f'#!/bin/sh\necho "$1" > {opened}\n')
+    browser.chmod(0o755)
+    env = {"EXECUTIONS_CONSOLE": "https://here.example/console/", "BROWSER": str(browser)}
+    page = f"https://here.example/console/executions/{one}"
+    assert shell("open", one, **env).out == f"{page}\n"
+    assert shell.on_terminal("open", one, "--print", **env).plain == f"{page}\n"
+    assert not opened.exists()
+    assert shell.on_terminal("open", one, **env).plain == f"{page}\n"
+    assert opened.read_text() == f"{page}\n"
+    assert shell("open", "nothing").code == 1
+
+
+# Waiting in a queue --------------------------------------------------------------------------------------
+
+
+def test_where_it_lies_in_its_queue_is_told(shell: Shell) -> None:
+    made = [shell.fleet.client.submit("shop.add", n, 1, queue="long") for n in range(3)]
+    assert "it is taken next, from queue long" in shell("show", made[0].id).out
+    assert "2 of 3 are taken before it, from queue long" in shell("show", made[2].id).out
 
 
 # Acting on many ------------------------------------------------------------------------------------------

@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
+from executions.queue import Position
 from executions.server.addresses import address, path_of
 from executions.server.api.models import (
     Attempt,
@@ -48,6 +49,32 @@ class Children(BaseModel):
 
     items: list[Summary]
     more: bool
+
+
+class PositionDetail(BaseModel):
+    """Where the message of an execution lies in its queue."""
+
+    position: int | None = Field(description="1 for the one that is taken next; null where it is not known.")
+    at_least: int | None = Field(description="How far was looked, where it lies further back than that.")
+    about: bool = Field(description="Whether others may still be taken before it: it has another priority.")
+    held: bool = Field(description="Whether a worker holds it already, to start it when a slot is free.")
+    length: int | None = Field(description="Messages in the queue.")
+    text: str = Field(description="The same in words; empty where nothing is known.")
+
+    @classmethod
+    def of(cls, found: Position | None) -> PositionDetail:
+        """Take it from a position; there is none for what does not wait in a queue, or on RabbitMQ."""
+        if found is None:
+            return cls(position=None, at_least=None, about=False, held=False, length=None, text="")
+        is_known = found.is_found and not found.is_held
+        return cls(
+            position=found.ahead + 1 if is_known else None,
+            at_least=None if found.is_found else found.ahead,
+            about=found.is_about,
+            held=found.is_held,
+            length=None if found.is_held else found.length,
+            text=str(found),
+        )
 
 
 @router.get("")
@@ -102,6 +129,12 @@ async def get_execution(
         return Response(status_code=304, headers={"ETag": etag})
     response.headers["ETag"] = etag
     return detail
+
+
+@router.get("/{execution_id}/position")
+def get_position(client: Viewing, execution_id: Id) -> PositionDetail:
+    """Tell how many messages are taken from its queue before that of one that waits. Needs `view`."""
+    return PositionDetail.of(client.queues.position(client.executions.get(execution_id)))
 
 
 @router.get("/{execution_id}/attempts")

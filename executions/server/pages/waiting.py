@@ -31,6 +31,9 @@ def _reasons(client: Client, execution: Execution) -> Iterator[str]:
     if execution.reason is Reason.WAITING and execution.message and not of_service:
         yield f"{execution.message[:1].upper()}{execution.message[1:].rstrip('.')}."
     yield from _workers(client, execution)
+    if position := client.queues.position(execution):
+        said = str(position)
+        yield f"{said[:1].upper()}{said[1:]}."
 
 
 def _service(client: Client, name: str) -> Iterator[str]:
