@@ -120,7 +120,7 @@ def digest(secret: str) -> str:
 
 def same(one: str, other: str) -> bool:
     """Compare without telling by the time it takes how much is right."""
-    return hmac.compare_digest(one.encode(), other.encode())
+    return hmac.compare_digest(one.encode(), other.encode(errors="surrogatepass"))
 
 
 def hash_password(password: str) -> str:

@@ -25,6 +25,11 @@ SUMMARY = (
 )  # fmt: skip
 
 
+#: What a formula begins with, also behind what a spreadsheet takes away.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\N{FULLWIDTH EQUALS SIGN}", "\N{FULLWIDTH PLUS SIGN}",
+            "\N{FULLWIDTH HYPHEN-MINUS}", "\N{FULLWIDTH COMMERCIAL AT}")  # fmt: skip
+
+
 def plain(value: Any) -> Any:
     """Turn a value into what JSON knows; times are written as RFC 3339."""
     if isinstance(value, datetime):
@@ -80,14 +85,11 @@ def _line(document: Any) -> str:
 
 
 def _csv_cell(value: Any) -> Any:
-    if isinstance(value, list):
-        return " ".join(map(str, value))
     if isinstance(value, bool):
         return "true" if value else "false"
+    text = " ".join(map(str, value)) if isinstance(value, list) else value
     # A spreadsheet would run what begins like a formula.
-    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
-        return f"'{value}"
-    return value
+    return f"'{text}" if isinstance(text, str) and text[:1] in _FORMULA else text
 
 
 def full(execution: Execution) -> dict[str, Any]:

@@ -128,6 +128,14 @@ def remove_token(session: Session, name: str) -> None:
     session.write(f"{name} is let in no more")
 
 
+@token.command("revoke-links")
+@pass_session
+def revoke_links(session: Session) -> None:
+    """End all links to inputs and outputs that there are."""
+    session.client.payloads.revoke()
+    session.write("links that were made until now hold no more")
+
+
 @click.command(cls=Command)
 @click.option("--limit", "-n", type=click.IntRange(1, 500), default=50, show_default=True, help="How many at most.")
 @_json

@@ -12,6 +12,7 @@ from executions.client.executions import Executions
 from executions.client.functions import FunctionsView
 from executions.client.health import Check, examine
 from executions.client.invariants import Report, check
+from executions.client.payloads import PayloadsView
 from executions.client.people import PeopleView
 from executions.client.queues import QueuesView
 from executions.client.services import ServicesView
@@ -69,6 +70,11 @@ class Client:
     def queues(self) -> QueuesView:
         """The queues: what waits where, and who serves it."""
         return QueuesView(self._parts, lambda: self._queries)
+
+    @lazy
+    def payloads(self) -> PayloadsView:
+        """Inputs and outputs as files, and links to them."""
+        return PayloadsView(self._parts, self._queries)
 
     @lazy
     def services(self) -> ServicesView:

@@ -37,6 +37,7 @@ script can touch them together. `ns` is the namespace, `ex` unless set otherwise
 | `ns:{0}:tokens`          | hash   | name -> role and digest, see people.py             | until removed | clients | server |
 | `ns:{0}:session:<digest>` | string | whose session it is                               | half a day | server | server |
 | `ns:{0}:logins:<digest>` | string | tries to sign in of one source, or for one name    | minutes | server | server |
+| `ns:{0}:linkkey`         | string | what links to inputs and outputs are signed with   | until it is replaced | clients | clients |
 | `ns:{0}:audit`           | stream | who did what, see audit.py                         | capped | server | clients |
 | `ns:{0}:bulk:<id>`       | hash   | what is asked for, how far it is, who carries it on; see bulks.py | retention after the end | clients | clients, upkeep |
 | `ns:{0}:bulks`           | zset   | id of a bulk by its creation (us)                  | capped | clients | clients |
@@ -163,7 +164,7 @@ KINDS = frozenset({
     "x", "log", "met", "due", "cache", "functions", "told", "group", "chord", "ix", "counts", "ids", "started",
     "finished", "duration", "values", "marks", "outbox", "stops", "events", "meta", "schema", "service", "services",
     "slots", "parked", "answers", "workers", "worker", "leader", "code", "users", "tokens", "session", "logins", "audit",
-    "bulk", "bulks", "carried",
+    "bulk", "bulks", "carried", "linkkey",
 })  # fmt: skip
 
 
@@ -253,6 +254,10 @@ def session(namespace: str, digest: str) -> str:
 
 def logins(namespace: str, source: str) -> str:
     return f"{namespace}:{{0}}:logins:{source}"
+
+
+def link_key(namespace: str) -> str:
+    return f"{namespace}:{{0}}:linkkey"
 
 
 def audit(namespace: str) -> str:

@@ -26,6 +26,16 @@ def describe(request: Request, detail: str) -> None:
     request.state.audit_detail = detail
 
 
+def note(request: Request, client: Client, detail: str) -> None:
+    """Write an entry about a request that changes nothing and is worth one: what it gives away leaves the page."""
+    who: Who = request.state.who
+    client.audit.record(
+        who.name, request.scope["route"].name, " ".join(map(str, request.scope["path_params"].values())), "done",
+        role=who.role, detail=detail, source=source_of(request, request.app.state.access),
+        request_id=request.state.request_id,
+    )  # fmt: skip
+
+
 class Audited:
     """The layer that writes the entries, before the answer goes out."""
 

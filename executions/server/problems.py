@@ -71,6 +71,11 @@ KINDS: dict[str, Kind] = {
         "administrator makes with `executions token create`, or sign in."
     ),
     "forbidden": Kind(403, "Not for you", "Your role is not enough for this. The roles are view, operate and admin."),
+    "link-over": Kind(
+        410, "This link is over", "A link to inputs or an output holds for a while, and for nothing but what it was "
+        "made for. Make another one, on the page of the execution or through the API."
+    ),
+    "no-such-range": Kind(416, "There is no such piece", "The piece that Range asks for lies behind the end."),
     "cross-site": Kind(
         403, "It came from another site", "A page of another site sent this, and what changes something is taken from "
         "this site's own pages and from programs only."
@@ -175,7 +180,12 @@ def response_of(request: Request, problem: Problem) -> Response:
 
 
 def _wants_page(request: Request) -> bool:
-    return "text/html" in request.headers.get("accept", "") and not path_of(request).startswith("/api/")
+    return "text/html" in request.headers.get("accept", "") and not _is_for_programs(path_of(request))
+
+
+def _is_for_programs(path: str) -> bool:
+    # Links to payloads are given to people.
+    return path.startswith("/api/") and not path.startswith("/api/v1/payloads/")
 
 
 def _about(kind: Kind) -> str:

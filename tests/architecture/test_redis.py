@@ -42,7 +42,7 @@ UNBOUNDED_METHODS = {"keys", "scan", "scan_iter", "smembers", "sinter", "sunion"
 KEY_TEXT = re.compile(
     r"^:?(?:x|log|met|cache|slots|parked|answers|worker|service|held|session|logins):|:\{|\{0\}|"
     r"^:(?:ix|counts|ids|started|finished|duration|values|marks|outbox|due|stops|events|meta|schema|services|workers"
-    r"|leader|functions|told|commands|group|chord|holders|users|tokens|audit|bulk|bulks|carried)(?:$|:)"
+    r"|leader|functions|told|commands|group|chord|holders|users|tokens|audit|bulk|bulks|carried|linkkey)(?:$|:)"
 )
 
 

@@ -111,6 +111,8 @@ def _morning(floor: Floor) -> None:
     stopped = client.submit("reports.build", str(floor.until)).wait(until="started", timeout=20)
     stopped.terminate(cause="wrong day")
     stopped.wait(timeout=20)
+    bulk = client.bulk("tag", "status:failed", tags=["seen"], reason="the supplier knows", limit=6)
+    floor.ids["bulk"] = bulk.wait(timeout=20).id
     floor.ids["stopped"] = stopped.id
 
 

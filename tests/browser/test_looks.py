@@ -36,6 +36,8 @@ PAGES = {
     "workers": "/workers",
     "queues": "/queues",
     "failures": "/failures",
+    "bulks": "/bulk",
+    "bulk": "/bulk/{bulk}",
     "unknown": "/executions/no-such-id",
 }
 
@@ -57,3 +59,8 @@ def test_every_page_is_whole_in_every_look(floor: Floor, open_page: Callable[...
         wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         assert wide <= 0, f"{name} is wider than the window"
         assert page.locator("h1, .empty-title").count() > 0, name
+    page.goto("/executions?q=function:orders.charge")
+    page.locator("thead .pick input").check()
+    page.get_by_role("button", name="Rerun…").click()
+    page.get_by_role("heading", name="Rerun").wait_for()
+    page.screenshot(path=PICTURES / f"bulk-plan-{look}.png", full_page=True)

@@ -25,6 +25,7 @@ from tests.web import ROOT, Web, bearer, served
 OPEN = {
     ("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/api"), ("GET", "/api/openapi.json"), ("GET", "/login"),
     ("POST", "/login"), ("POST", "/logout"), ("GET", "/problems/{slug}"),
+    ("GET", "/api/v1/payloads/{execution_id}/{which}"),
     ("GET", "/static/{name}"), ("POST", "/theme"),
 }  # fmt: skip
 

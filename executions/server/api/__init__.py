@@ -11,6 +11,7 @@ from executions.server.api import (
     fleet,
     health,
     logs,
+    payloads,
     people,
     prometheus,
     reference,
@@ -19,7 +20,7 @@ from executions.server.api import (
 
 #: In the order in which addresses are compared: what is named comes before what takes any id.
 PARTS = (
-    health, prometheus, reference, bulk, exports, executions, logs, acting, services, fleet, people, audit,
+    health, prometheus, reference, bulk, exports, executions, payloads, logs, acting, services, fleet, people, audit,
 )  # fmt: skip
 
 ROUTERS = tuple(part.router for part in PARTS)
