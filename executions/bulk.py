@@ -165,6 +165,11 @@ class Bulk:
         return self.total if self.order.limit is None or self.total is None else min(self.order.limit, self.total)
 
     @property
+    def reached(self) -> int:
+        """How far it is on the way to `target`; a limit counts those that were acted on."""
+        return self.looked if self.order.limit is None else self.done
+
+    @property
     def gone(self) -> int:
         """How many matched at the start and did no more when it came to them."""
         is_whole = self.state is BulkState.DONE and self.order.limit is None

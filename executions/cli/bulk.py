@@ -125,7 +125,7 @@ def carried(session: Session, started: Bulk) -> Bulk:
 
 
 def _progress(bulk: Bulk) -> str:
-    return f"{bulk.order.action}: {bulk.looked:,}" + (f" of {bulk.target:,}" if bulk.target is not None else "")
+    return f"{bulk.order.action}: {bulk.reached:,}" + (f" of {bulk.target:,}" if bulk.target is not None else "")
 
 
 def planned(plan: BulkPlan) -> dict[str, Any]:

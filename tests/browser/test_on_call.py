@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -194,6 +196,31 @@ def test_a_group_of_failures_is_rerun_after_a_look(floor: Floor, open_page: Open
     expect(page.locator("tbody tr")).to_have_count(3)
     page.goto("/bulk")
     expect(page.get_by_role("row").filter(has_text=f"pipeline:group-{script}")).to_have_count(1)
+
+
+@WITHOUT_SCRIPT
+def test_a_bulk_is_followed_while_it_goes_on(floor: Floor, open_page: Open, script: bool) -> None:
+    bulks = floor.client.bulk._bulks
+    for _ in range(5):
+        floor.client.map("media.stitch", ["a", "b", "c"], queue="nowhere", tags=[f"bulk-{script}"])
+        bulk = floor.client.bulk("terminate", f"tag:bulk-{script} AND status:pending", reason="nobody is there")
+        if bulks.claim(bulk.id, "somebody"):
+            break  # before upkeep was there
+    page = open_page(f"/bulk/{bulk.id}", java_script_enabled=script)
+    expect(page.locator(".bulk-state")).to_contain_text("Running")
+    bulks.let_go(bulk.id, "somebody")
+    expect(page.locator(".bulk-state")).to_contain_text("Done", timeout=20_000)
+    expect(page.get_by_role("button", name="Go no further")).to_have_count(0)
+
+
+@pytest.mark.feature("F26")
+@WITHOUT_SCRIPT
+def test_an_output_is_downloaded_as_a_file(floor: Floor, open_page: Open, script: bool) -> None:
+    page = open_page(f"/executions/{floor.ids['trained']}", java_script_enabled=script)
+    with page.expect_download() as begun:
+        page.get_by_role("link", name="Download").last.click()
+    assert begun.value.suggested_filename == f"{floor.ids['trained']}-output.json"
+    assert json.loads(Path(begun.value.path()).read_text()) == {"loss": 0.0541, "epochs": 20}
 
 
 @WITHOUT_SCRIPT

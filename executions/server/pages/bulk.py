@@ -16,6 +16,7 @@ from executions.server.pages.listing import Asked
 from executions.server.pages.search import term
 from executions.server.pages.site import Form, PageRoute, Sent, back_to, redirect, render
 from executions.server.security.require import Operating, Viewing
+from executions.states import Status
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
@@ -118,5 +119,7 @@ def _given(action: Action, sent: Form) -> dict[str, Any]:
 def _sample(client: Client, plan: BulkPlan) -> list[Execution]:
     """Give some of those that would be acted on."""
     order: Order = plan.order
-    query = term("id", *order.ids[:READ]) if order.query is None else order.query or None
-    return [one for one in client.executions.list(query, limit=READ) if not order.why_not(one)][:SHOWN]
+    able = term("status", *(status for status in Status if not order.why_not_status(status)))
+    which = term("id", *order.ids[:READ]) if order.query is None else order.query
+    found = client.executions.list(f"({which}) AND {able}" if which else able, limit=READ)
+    return [one for one in found if not order.why_not(one)][:SHOWN]
