@@ -7,6 +7,7 @@ who goes on repeats a batch, and each of its executions answers whether it was d
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Any
 
 from executions.bulk import Action, Bulk, BulkState, Order
@@ -110,7 +111,7 @@ class Carrier:
                 tally.done += 1
 
 
-def _wanted(order: Order, executions: Sequence[Execution], began: Any, tally: Tally) -> list[str]:
+def _wanted(order: Order, executions: Sequence[Execution], began: datetime | None, tally: Tally) -> list[str]:
     """Give the ids of those that are to be acted on; count why the others are not."""
     wanted = []
     for one in executions:

@@ -131,7 +131,10 @@ class Bulks:
     def newest(self, limit: int) -> Sequence[Bulk]:
         """Read the newest ones."""
         ids = self._space.client.zrevrange(keys.bulks(self._space.namespace), 0, min(limit, LISTED) - 1)
-        found = [(one.decode(), self._raw(one.decode())) for one in ids]
+        pipeline = self._space.client.pipeline(transaction=False)
+        for one in ids:
+            pipeline.hgetall(self._key(one.decode()))
+        found = [(one.decode(), _text(raw)) for one, raw in zip(ids, pipeline.execute(), strict=True)]
         return [_read(one, raw) for one, raw in found if raw]
 
     @translated
@@ -141,8 +144,7 @@ class Bulks:
         return [one.decode() for one in found]
 
     def _raw(self, bulk_id: str) -> dict[str, str]:
-        found = self._space.client.hgetall(self._key(bulk_id))
-        return {name.decode(): value.decode(errors="replace") for name, value in found.items()}
+        return _text(self._space.client.hgetall(self._key(bulk_id)))
 
     def _key(self, bulk_id: str) -> str:
         return keys.bulk(self._space.namespace, bulk_id)
@@ -151,6 +153,10 @@ class Bulks:
         namespace = self._space.namespace
         all_of = (keys.bulks(namespace),) if listed else ()
         return (self._key(bulk_id), *all_of, keys.carried(namespace))
+
+
+def _text(raw: Mapping[bytes, bytes]) -> dict[str, str]:
+    return {name.decode(): value.decode(errors="replace") for name, value in raw.items()}
 
 
 def _written(hand: Hand) -> dict[str, str]:

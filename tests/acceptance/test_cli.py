@@ -410,6 +410,13 @@ def test_bulk_as_json(shell: Shell, waiting: list[str]) -> None:
     assert shell("bulk", "show", "nothing").code == 1
 
 
+def test_the_fleet_carries_out_a_bulk_that_nobody_waits_for(shell: Shell, waiting: list[str]) -> None:
+    bulk = shell.fleet.client.bulk("terminate", PENDING, reason="nobody is there")
+    eventually(lambda: bulk.refresh().is_over, "its end")
+    assert bulk.refresh().done == 3
+    assert shell.fleet.client.executions.get(waiting[0]).message == "nobody is there"
+
+
 def test_a_tree_is_stopped_with_its_root(shell: Shell) -> None:
     root = started(shell, "shop.tree", "1", "3")
     eventually(lambda: len(shell.fleet.client.executions.get(root).children()) == 3, "the children")

@@ -14,7 +14,7 @@ from executions import connect
 from tests.conftest import StartServer
 from tests.web import Web, served
 
-ROWS = 20_000
+ROWS = 10_000
 
 #: Bytes that a process may grow by: the executions would take several times as much.
 ROOM = 12 * 1024 * 1024
@@ -46,7 +46,7 @@ def test_many_rows_are_sent_in_flat_memory(server_url: str, tmp_path: Path, kind
 
 def test_who_goes_away_in_the_middle_leaves_nothing_behind(server_url: str, namespace: str, tmp_path: Path) -> None:
     with connect(server_url, namespace=namespace) as client:
-        client.map("shop.add", ((number, 1) for number in range(3000)), queue="nobody")
+        client.map("shop.add", ((number, 1) for number in range(1000)), queue="nobody")
     with served(server_url, namespace, folder=tmp_path) as web:
         for _ in range(5):
             with httpx.stream("GET", f"{web.url}/api/v1/exports/executions") as answer:
@@ -58,7 +58,7 @@ def test_who_goes_away_in_the_middle_leaves_nothing_behind(server_url: str, name
 def test_a_file_that_is_not_whole_does_not_look_so(start_server: StartServer, namespace: str, tmp_path: Path) -> None:
     registry = start_server()
     with connect(registry.url, namespace=namespace) as client:
-        client.map("shop.add", ((number, "z" * 1000) for number in range(20_000)), queue="nobody")
+        client.map("shop.add", ((number, 1) for number in range(ROWS)), queue="nobody")
     with served(registry.url, namespace, folder=tmp_path, EXECUTIONS_PATIENCE_S="1") as web:
         stream = httpx.stream("GET", f"{web.url}/api/v1/exports/executions", params={"format": "jsonl"}, timeout=20)
         with stream as answer:
