@@ -9,6 +9,7 @@ from typing import Any
 import click
 from rich.text import Text
 
+from executions.bulk import BulkState
 from executions.cli import render
 from executions.cli.bulk import carried, document, planned
 from executions.cli.commands import Command
@@ -203,8 +204,9 @@ def _bulk(
         words.outcome.format(bulk.done)
         + (f", left {left} as they are" if left else "")
         + (f", failed for {failed}: see `executions bulk show {bulk.id}`" if failed else "")
+        + (f"; {bulk.state} before its end {bulk.message}".rstrip() if bulk.state is not BulkState.DONE else "")
     )
-    if failed:
+    if failed or bulk.state is not BulkState.DONE:
         raise click.exceptions.Exit(FAILED)
 
 
