@@ -17,6 +17,7 @@ from executions.context import (
     set_property,
 )
 from executions.errors import (
+    Changed,
     Conflict,
     ExecutionFailed,
     ExecutionsError,
@@ -34,7 +35,7 @@ from executions.errors import (
     Unsupported,
     WaitTimeout,
 )
-from executions.execution import Attempt, Code, ErrorInfo, Execution, StopRequest
+from executions.execution import Attempt, Code, ErrorInfo, Execution, Note, StopRequest
 from executions.function import Function
 from executions.service import Service
 from executions.service_runner import ServiceRunner
@@ -45,6 +46,7 @@ __all__ = [
     "Attempt",
     "Bulk",
     "BulkPlan",
+    "Changed",
     "Client",
     "Code",
     "Conflict",
@@ -58,6 +60,7 @@ __all__ = [
     "InvalidSetting",
     "NotFound",
     "NotSerializable",
+    "Note",
     "PayloadMissing",
     "Progress",
     "Reason",

@@ -7,7 +7,8 @@ ExecutionsError
 │   └── NotSerializable (TypeError)
 ├── NotFound (LookupError)            ask for something else
 ├── Conflict                          look at the current status first
-│   └── StaleAttempt
+│   ├── StaleAttempt
+│   └── Changed
 ├── WaitTimeout (TimeoutError)        wait longer, or look why it takes so long
 ├── Unavailable (ConnectionError)     try again: the server could not be reached
 ├── Unsupported                       upgrade: the data or the server is of another version
@@ -60,6 +61,10 @@ class Conflict(ExecutionsError):
 
 class StaleAttempt(Conflict):
     """Another attempt owns the execution by now; what this one wrote was refused."""
+
+
+class Changed(Conflict):
+    """It has changed since it was read; nothing was written."""
 
 
 class WaitTimeout(ExecutionsError, TimeoutError):

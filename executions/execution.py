@@ -66,6 +66,15 @@ class StopRequest:
     at: datetime | None
 
 
+@dataclass(frozen=True)
+class Note:
+    """What somebody wrote about an execution, and when."""
+
+    timestamp: datetime | None
+    principal: str
+    text: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class Code:
     """Which code a process runs, as far as its checkout tells."""
@@ -95,6 +104,7 @@ class Verbs(Protocol):
     def children_of(self, execution: Execution) -> list[Execution]: ...
     def metrics_of(self, execution: Execution) -> dict[str, list[dict[str, Any]]]: ...
     def update_one(self, execution: Execution, **changes: Any) -> Execution: ...
+    def note_one(self, execution: Execution, text: str) -> Execution: ...
     def report_one(self, execution: Execution, progress: float | None, message: str | None) -> Execution: ...
     def result_of(self, execution: Execution) -> Any: ...
 
@@ -130,6 +140,8 @@ class Execution:
     progress_message: str | None = None
     tags: tuple[str, ...] = ()
     properties: dict[str, Any] = field(default_factory=dict)
+    #: The last value of each metric; of lists, only those that were asked for by `columns`. So with properties.
+    latest_metrics: dict[str, float] = field(default_factory=dict)
     inputs: dict[str, Any] = field(default_factory=dict)
     error: ErrorInfo | None = None
     created: datetime | None = None
@@ -141,6 +153,9 @@ class Execution:
     status_log: tuple[dict[str, Any], ...] = ()
     attempts_log: tuple[Attempt, ...] = ()
     stop_request: StopRequest | None = None
+    #: What people wrote about it, oldest first; lists know only how many there are.
+    notes: tuple[Note, ...] = ()
+    note_count: int = 0
     #: The code that submitted it, and the code that ran it where that was another commit. Lists know no more of
     #: them than commit and branch.
     code: Code | None = None
@@ -245,8 +260,17 @@ class Execution:
         return self._ask().relaunch_one(self, inputs)
 
     def update(self, **changes: Any) -> Execution:
-        """Change `tags` (added) or `properties` (merged); nothing of its status can be written."""
+        """Change its tags and properties; nothing of its status can be written.
+
+        `tags` are added and `remove_tags` taken away, `properties` merged and `remove_properties` (names) taken
+        away, all at once. With `unless_changed=True` nothing is written, and `Changed` raised, where the tags or
+        properties are not any more as in this picture.
+        """
         return self._ask().update_one(self, **changes)
+
+    def add_note(self, text: str) -> Execution:
+        """Add a note, which is kept with who wrote it and when; there is room for a hundred of 4,000 characters."""
+        return self._ask().note_one(self, text)
 
     def report(self, progress: float | None = None, message: str | None = None) -> Execution:
         """Say how far its running attempt is, for work that is done elsewhere; the status stays as it is.

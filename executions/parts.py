@@ -16,6 +16,7 @@ from executions.registry.audit import AuditLog
 from executions.registry.cache import Cache
 from executions.registry.catalogue import Catalogue
 from executions.registry.checkouts import Checkouts
+from executions.registry.edits import Edits
 from executions.registry.logs import Logs
 from executions.registry.people import People
 from executions.registry.services import Services
@@ -66,6 +67,10 @@ class Parts:
     @lazy
     def workers(self) -> Workers:
         return Workers(self.space)
+
+    @lazy
+    def edits(self) -> Edits:
+        return Edits(self.space)
 
     @lazy
     def people(self) -> People:

@@ -168,6 +168,9 @@ def _sections(session: Session, e: Execution) -> Iterator[tuple[str, Any]]:
     metrics = _metrics(e)
     if metrics:
         yield "Metrics", render.facts(metrics)
+    if e.notes:
+        notes = [(f"{render.when(one.timestamp, session.out)}  {one.principal}", one.text) for one in e.notes]
+        yield "Notes", render.facts(notes)
 
 
 def _error(error: ErrorInfo) -> Text:

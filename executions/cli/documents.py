@@ -21,7 +21,7 @@ PIECE = 200
 SUMMARY = (
     "id", "number", "name", "function", "service", "pipeline", "stage", "queue", "status", "reason", "message",
     "attempt", "progress", "worker", "principal", "parent_id", "root_id", "reference", "created", "queued",
-    "started", "finished", "duration", "tags", "to_terminate",
+    "started", "finished", "duration", "tags", "to_terminate", "note_count",
 )  # fmt: skip
 
 
@@ -115,6 +115,7 @@ def full(execution: Execution) -> dict[str, Any]:
         "code": plain(execution.code),
         "ran": plain(execution.ran),
         "metrics": plain(execution.metrics()),
+        "notes": plain(execution.notes),
     }
     return document | ({"output_missing": missing} if missing else {})
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from executions import codec, context, parking
+from executions.client.editing import Editor
 from executions.client.submit import Submitter
 from executions.clock import SYSTEM_CLOCK
 from executions.dispatch import envelope_of
@@ -36,6 +37,7 @@ class ClientVerbs:
         self._watcher = watcher
         self._submitter = submitter
         self._queries = queries
+        self._editor = Editor(parts)
 
     def bind(self, execution: Execution) -> Execution:
         """Give an execution its verbs."""
@@ -194,16 +196,11 @@ class ClientVerbs:
         return self._queries().metrics(execution.id)
 
     def update_one(self, execution: Execution, **changes: Any) -> Execution:
-        tags, properties = changes.pop("tags", ()), changes.pop("properties", {})
-        if changes:
-            raise InvalidInput(
-                f"{min(changes)} cannot be changed; only tags and properties can (the status has its own verbs)"
-            )
-        fields = [
-            part for key, value in properties.items() for part in (f"p.{key}", codec.encode(value, f"property {key!r}"))
-        ]
-        outcome = self._parts.transitions.annotate(execution.id, None, fields=fields, tags=[str(t) for t in tags])
-        found_or_raise(outcome, execution.id)
+        self._editor.update(execution, changes)
+        return self.get(execution.id)
+
+    def note_one(self, execution: Execution, text: str) -> Execution:
+        self._editor.note(execution.id, text)
         return self.get(execution.id)
 
     def report_one(self, execution: Execution, progress: float | None, message: str | None) -> Execution:

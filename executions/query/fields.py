@@ -80,6 +80,7 @@ _ALL = (
     Field("message", Kind.WORD, match=Match.HOLDS),
     Field("error", Kind.WORD, match=Match.HOLDS),
     Field("fingerprint", Kind.WORD),
+    Field("note", Kind.WORD, aliases=("notes",), match=Match.HOLDS),
     Field("created", Kind.TIME, aliases=("date",), ordered=True),
     Field("queued", Kind.TIME),
     Field("started", Kind.TIME, ordered=True),

@@ -253,6 +253,8 @@ def _term_bits(term: Term, inner: Mapping[Range, Span]) -> Bits:
         return _property_bits(term)
     if term.match is Match.BEGINS and field.counted:
         return any_of(Beginning(field.name, value) for value in term.values)
+    if field.name == "note":
+        return all_of([_has_bits(field.name), RECORDS])
     if term.match is not Match.IS or not field.indexed:
         return RECORDS
     if field.name == "id":
@@ -284,8 +286,8 @@ def _has_bits(name: str) -> Bits:
     field, _ = split_name(name)
     if field.is_keyed:
         return _valued(name, None, None, True, True)
-    if field.name == "started":
-        return Bit("has:started")
+    if field.name in ("started", "note"):
+        return Bit(f"has:{field.name}")
     return Beginning(field.name, "") if field.counted else RECORDS
 
 

@@ -14,7 +14,7 @@ script can touch them together. `ns` is the namespace, `ex` unless set otherwise
 | `ns:{n}:started`         | zset   | number by microseconds                             | goes with the record | start | queries |
 | `ns:{n}:finished`        | zset   | number by microseconds                             | goes with the record | finish | queries, pruner |
 | `ns:{n}:duration`        | zset   | number by microseconds * 1024 + low bits           | goes with the record | finish | queries |
-| `ns:{n}:values`          | zset   | properties and metrics in order: name, value, number; see values.py | goes with the record | submit, annotate, finish, retry | queries |
+| `ns:{n}:values`          | zset   | properties and metrics in order: name, value, number; see values.py | goes with the record | submit, annotate, edit, finish, retry | queries |
 | `ns:{n}:marks`           | zset   | every 512th number by its creation time            | trimmed by the pruner | submit | queries |
 | `ns:{n}:outbox`          | zset   | id by the time since which it waits for a worker   | goes at start | submit, retry, rerun | publisher |
 | `ns:{n}:due`             | zset   | id by the time (us) at which its message is owed, or its chord is told of its end by upkeep | goes when that is done | submit, retry, rerun, all ends | scheduler |

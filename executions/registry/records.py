@@ -24,6 +24,7 @@ Field names are short because the server keeps them once for every execution.
 | `lo` | attempts that ended by a lost worker and were followed | `gi` | names what its submitter told of its code |
 | `gc` `gb` | commit, branch of its submitter | `gw` | its worker's, if another: `<look>/<commit>` |
 | `cd` | `member` of a chord, or `chain` with one behind it | `bk` | bulks that acted on it, the newest |
+| `nt` | notes, as `[us, who, text]` each | `nc` | how many there are |
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from typing import Any
 from executions import codec
 from executions.clock import to_datetime
 from executions.errors import Unsupported
-from executions.execution import Attempt, Code, ErrorInfo, Execution, StopRequest
+from executions.execution import Attempt, Code, ErrorInfo, Execution, Note, StopRequest
 from executions.states import Reason, Status
 
 #: The newest format that this version reads; `lua/_prelude.lua` has the same.
@@ -46,7 +47,7 @@ FORMAT = 1
 SUMMARY_FIELDS = (
     "v", "no", "st", "rs", "msg", "at", "cr", "qd", "sd", "fi", "eta", "ex", "fn", "sv", "vs", "nm", "pl", "sg",
     "qu", "pr", "wk", "pid", "po", "pa", "ro", "ref", "in", "er", "op", "pc", "pm", "tg", "cp", "mm", "tt", "or",
-    "src", "gi", "gc", "gb", "gw",
+    "src", "gi", "gc", "gb", "gw", "nc",
 )  # fmt: skip
 
 
@@ -98,6 +99,9 @@ def decode_record(execution_id: str, raw: Mapping[str, str], shard: int = 0, sha
         stop_request=_stop_request(raw.get("tt")),
         code=Code(commit=raw["gc"], branch=raw.get("gb")) if raw.get("gc") else None,
         ran=Code(commit=raw["gw"].partition("/")[2]) if raw.get("gw") else None,
+        notes=_notes(raw.get("nt")),
+        note_count=_int(raw.get("nc")) or 0,
+        latest_metrics={key[2:]: codec.decode(text) for key, text in raw.items() if key.startswith("m.")},
         has_output="out" in raw or "or" in raw,
         _raw=dict(raw),
     )
@@ -206,6 +210,10 @@ def _entry(text: str, workers: Mapping[int, str | None], submitter: str | None) 
         "worker": workers.get(number) if number else None,
         "principal": principal or (submitter if number == 0 and status == "pending" else None),
     }
+
+
+def _notes(text: str | None) -> tuple[Note, ...]:
+    return tuple(Note(_time(at_us), who, said) for at_us, who, said in json.loads(text or "[]"))
 
 
 def _stop_request(text: str | None) -> StopRequest | None:

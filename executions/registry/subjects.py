@@ -42,6 +42,7 @@ _CODES: dict[str, tuple[str, ...]] = {
     "deadline": ("dl",),
     "duration": ("sd", "fi"),
     "attempt": ("at",),
+    "note": ("nt",),
 }
 
 #: Where a record keeps the names of its properties, and what stands in front of each.
@@ -93,6 +94,8 @@ class Subject:
                 return json.loads(raw["tg"]) if raw.get("tg") else ()
             case "bulk":
                 return raw.get("bk", "").split()
+            case "note":
+                return [text for *_, text in json.loads(raw.get("nt", "[]"))]
             case "error" | "fingerprint":
                 return self._error(field)
             case "duration":

@@ -65,6 +65,10 @@ KINDS: dict[str, Kind] = {
         409, "The key was used for something else", "An Idempotency-Key was sent before with another request. Take a "
         "new key for each new request."
     ),
+    "changed": Kind(
+        412, "It has changed meanwhile", "It is not any more what you have read: somebody, or the execution itself, "
+        "changed it since. Nothing was written. Read it again, and send your change with its new ETag."
+    ),
     "too-large": Kind(413, "The request is too large", "The body is larger than is accepted."),
     "unauthenticated": Kind(
         401, "Who are you?", "Nobody is known to ask. Send `Authorization: Bearer` with a token, which an "
@@ -113,6 +117,15 @@ class Problem(Exception):
         return KINDS[self.slug]
 
 
+#: The narrower kinds come first.
+_BY_KIND = (
+    (errors.PayloadMissing, "payload-missing"),
+    (errors.NotFound, "not-found"),
+    (errors.Changed, "changed"),
+    (errors.Conflict, "invalid-transition"),
+)
+
+
 def problem_of(error: Exception) -> Problem:
     """Say what kind of problem an error is."""
     match error:
@@ -123,12 +136,8 @@ def problem_of(error: Exception) -> Problem:
             return Problem("invalid-query", str(error), errors=[place])
         case errors.InvalidInput():
             return Problem("validation", str(error), errors=[])
-        case errors.PayloadMissing():
-            return Problem("payload-missing", str(error))
-        case errors.NotFound():
-            return Problem("not-found", str(error))
-        case errors.Conflict():
-            return Problem("invalid-transition", str(error))
+        case errors.PayloadMissing() | errors.NotFound() | errors.Conflict():
+            return Problem(next(slug for kind, slug in _BY_KIND if isinstance(error, kind)), str(error))
         case errors.Unavailable() | errors.Unsupported():
             return Problem("store-unavailable", str(error), headers={"Retry-After": str(RETRY_S)})
         case RequestValidationError():

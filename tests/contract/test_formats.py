@@ -17,6 +17,7 @@ from executions import connect
 from executions.errors import Unsupported
 from executions.execution import Execution
 from executions.registry import keys
+from executions.registry.edits import Edit
 from executions.registry.queries import Queries
 from executions.registry.records import FORMAT, SUMMARY_FIELDS, decode_record
 from executions.registry.transitions import Found, Opened, Started
@@ -114,6 +115,8 @@ NEWER: dict[str, Callable[[World, str], Any]] = {
     "park": lambda w, one: w.transitions.park(one),
     "supply": lambda w, one: w.transitions.supply(one, coming=(), function=""),
     "annotate": lambda w, one: w.transitions.annotate(one, None, tags=("seen",)),
+    "edit": lambda w, one: w.parts.edits.edit(one, Edit(add_tags=["seen"])),
+    "note": lambda w, one: w.parts.edits.note(one, "ann", "seen"),
     "get": lambda w, one: Queries(w.space, lambda execution: execution).get(one),
 }
 

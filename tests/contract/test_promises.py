@@ -14,6 +14,7 @@ import pytest
 
 from executions.clock import SYSTEM_CLOCK
 from executions.logs import Line
+from executions.registry.edits import Edit
 from executions.registry.keys import code
 from executions.registry.transitions import Asked, Cancelled, Ended, Ending, Found, Opened, Started, StopFirst
 from executions.states import TERMINAL, Reason, Status
@@ -38,10 +39,12 @@ EVENTS: dict[str, Event] = {
     "park": lambda w, one, k: w.transitions.park(one, message="full"),
     "unpark": lambda w, one, k: w.unpark(one),
     "annotate": lambda w, one, k: w.transitions.annotate(one, k, fields=("pc", 5), tags=("a", "b")),
+    "edit": lambda w, one, k: w.parts.edits.edit(one, Edit(add_tags=["b", "c"], drop_tags=["a"])),
+    "note": lambda w, one, k: w.parts.edits.note(one, "ann", "seen"),
 }
 
 #: Ends come more seldom than they would by chance, so that executions live through something.
-WEIGHTS = [4, 8, 3, 3, 3, 1, 1, 6, 2, 3, 2, 3, 2]
+WEIGHTS = [4, 8, 3, 3, 3, 1, 1, 6, 2, 3, 2, 3, 2, 2, 1]
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from executions.ids import new_id
+from executions.registry.edits import Edit
 from executions.registry.transitions import (
     Accepted,
     Asked,
@@ -147,6 +148,9 @@ DONE = {"success/", "cached/", "failed/error", "failed/rejected", "terminated/re
 Verb = Callable[[World, str, int], Any]
 
 
+EDIT = Edit(add_tags=["seen"], drop_tags=["gpu", "nothing"], properties={"who": '"ann"'}, drop_properties=["nothing"])
+
+
 def to(state: str, outcome: type, begins: set[str]) -> dict[str, tuple[str, type]]:
     return dict.fromkeys(begins, (state, outcome))
 
@@ -200,6 +204,14 @@ VERBS: dict[str, tuple[Verb, dict[str, tuple[str, type]]]] = {
         lambda w, one, k: w.transitions.annotate(one, None, tags=("seen",)),
         {state: (state, type(None)) for state in PENDING | RUNNING | DONE},
     ),
+    "edit": (
+        lambda w, one, k: w.parts.edits.edit(one, EDIT),
+        {state: (state, type(None)) for state in PENDING | RUNNING | DONE},
+    ),
+    "note": (
+        lambda w, one, k: w.parts.edits.note(one, "ann", "seen by me"),
+        {state: (state, int) for state in PENDING | RUNNING | DONE},
+    ),
 }  # fmt: skip
 
 
@@ -238,7 +250,7 @@ def test_the_moves_here_are_those_of_the_picture() -> None:
         (words.get(verb, verb), None if begin == "missing" else Status(begin.split("/")[0]), Status(end.split("/")[0]))
         for verb, (_, moves) in VERBS.items()
         for begin, (end, kind) in moves.items()
-        if kind not in (StopFirst, type(None))
+        if kind not in (StopFirst, type(None), int)
     }
     # Expiry has its own tests: it depends on the time.
     assert made == {move for move in TRANSITIONS if move[0] != "expire"}

@@ -195,6 +195,8 @@ def _expected_terms(records: dict[str, Raw]) -> tuple[dict[str, set[int]], dict[
         terms["*"].add(number)
         if "sd" in raw:
             terms["has:started"].add(number)
+        if "nc" in raw:
+            terms["has:note"].add(number)
         for code, field in TERM_CODES.items():
             if raw.get(code):
                 terms[f"{field}:{raw[code]}"].add(number)

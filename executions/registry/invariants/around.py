@@ -10,7 +10,7 @@ from executions.registry.connection import RedisClient
 from executions.registry.indexes import CHUNK, EXISTING, has_bit, numbers_in, popcount
 from executions.registry.invariants.findings import Finding
 from executions.registry.invariants.mending import recount
-from executions.registry.invariants.pictures import INDEXED, STARTED_TERM, terms_of_record
+from executions.registry.invariants.pictures import INDEXED, NOTE_TERM, STARTED_TERM, terms_of_record
 from executions.registry.keys import ShardKeys
 from executions.registry.rounds import Ask, Steps, ask, batches, by_name, hget, hmget, hscan, run
 from executions.registry.rows import ID_CHUNK, RECORDS_AT_ONCE, raw_fields, read_ids, text
@@ -29,7 +29,7 @@ UNCOUNTED = frozenset({"tag", "bulk", "parent", "root", "name", "has", EXISTING}
 #: Bitmap chunks that one count goes through, as one step of the server: some ten milliseconds.
 COUNTED_AT_MOST = 20_000
 
-_CODES = (*INDEXED.values(), "tg", "bk", "sd", "no")
+_CODES = (*INDEXED.values(), "tg", "bk", "sd", "nc", "no")
 
 
 class Around:
@@ -258,7 +258,7 @@ def _holds(term: str, execution_id: str, raw: Mapping[str, str]) -> bool:
     name, _, value = term.partition(":")
     if name in INDEXED:
         return raw.get(INDEXED[name]) == value
-    if name in ("tag", "bulk") or term == STARTED_TERM:
+    if name in ("tag", "bulk") or term in (STARTED_TERM, NOTE_TERM):
         try:
             return term in terms_of_record(execution_id, raw)
         except ValueError:

@@ -18,7 +18,7 @@ from executions.states import Status
 #: What of a record is looked at; the large fields stay on the server.
 CODES = (
     "v", "no", "st", "rs", "at", "cr", "qd", "sd", "fi", "ex", "eta", "dl", "ck", "po", "fn", "sv", "pl", "sg", "qu",
-    "wk", "pa", "ro", "nm", "tg", "op", "tt", "ls", "gc", "gb", "bk",
+    "wk", "pa", "ro", "nm", "tg", "op", "tt", "ls", "gc", "gb", "bk", "nc",
 )  # fmt: skip
 
 #: Which part of a record is listed under which field of the index.
@@ -27,7 +27,7 @@ INDEXED = {
     "parent": "pa", "root": "ro", "name": "nm", "commit": "gc", "branch": "gb",
 }  # fmt: skip
 
-STARTED_TERM = "has:started"
+STARTED_TERM, NOTE_TERM = "has:started", "has:note"
 STATUS_TERMS = tuple(f"status:{status}" for status in Status)
 
 #: Archived attempts that are looked for, the newest.
@@ -86,6 +86,8 @@ def terms_of_record(execution_id: str, raw: Mapping[str, str]) -> set[str]:
     found.update(f"bulk:{one}" for one in raw.get("bk", "").split())
     if raw.get("sd"):
         found.add(STARTED_TERM)
+    if raw.get("nc"):
+        found.add(NOTE_TERM)
     return found
 
 

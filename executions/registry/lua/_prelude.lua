@@ -24,6 +24,8 @@ local TOLD_WITHIN_US = 10000000
 -- Bytes of a name and of a text by which properties and metrics are ordered, and the longest text that is read as a
 -- number; query/values.py has the same.
 local NAME_MOST, VALUE_MOST, NUMBER_MOST = 100, 64, 15
+-- Tags of an execution.
+local TAGS_MOST = 100
 -- Fields with so many values that counting each would cost more than it tells.
 local UNCOUNTED = { tag = true, bulk = true, parent = true, root = true, name = true }
 -- Bulks that a record names as those that have acted on it, the newest.
@@ -132,6 +134,19 @@ local function revalue(fields, number)
     if not seen[name] then known[#known + 1] = name end
   end
   redis.call('HSET', RECORD, 'vx', cjson.encode(known))
+end
+
+-- Add those tags that are not there yet, up to a hundred in all.
+local function add_tags(tags, number)
+  local known, seen = cjson.decode(redis.call('HGET', RECORD, 'tg') or '[]'), {}
+  for _, tag in ipairs(known) do seen[tag] = true end
+  for _, tag in ipairs(tags) do
+    if not seen[tag] and #known < TAGS_MOST then
+      known[#known + 1], seen[tag] = tag, true
+      index('tag', tag, number, true)
+    end
+  end
+  if #known > 0 then redis.call('HSET', RECORD, 'tg', cjson.encode(known)) end
 end
 
 -- Put the service right by which a worker really goes: `now` is '=' and its name, `was` what the record says.

@@ -1,4 +1,4 @@
--- annotate: write what a function, its worker or a person says about an execution.
+-- annotate: write what a function or its worker says about an execution.
 -- KEYS   see _prelude
 -- ARGV   id, attempt ('' to write whatever the status), n, field and value ..., m, new tag ..., terms n, field and value ..., bulk or ''
 -- REPLY  {'ok'} | {'missing'} | {'again'}: this bulk has done it | {'stale', status, reason, attempt}
@@ -17,17 +17,7 @@ if has_acted(ARGV[bulk_at]) then return { 'again' } end
 note_bulk(x, ARGV[bulk_at])
 revalue(fields, x.number)
 if #fields > 0 then redis.call('HSET', RECORD, unpack(fields)) end
-if #tags > 0 then
-  local known, seen = cjson.decode(redis.call('HGET', RECORD, 'tg') or '[]'), {}
-  for _, tag in ipairs(known) do seen[tag] = true end
-  for _, tag in ipairs(tags) do
-    if not seen[tag] and #known < 100 then
-      known[#known + 1], seen[tag] = tag, true
-      index('tag', tag, x.number, true)
-    end
-  end
-  redis.call('HSET', RECORD, 'tg', cjson.encode(known))
-end
+if #tags > 0 then add_tags(tags, x.number) end
 for i = 1, #terms, 2 do index(terms[i], terms[i + 1], x.number, true) end
 tell(id, x.status, x.reason, x.attempt)
 return { 'ok' }

@@ -22,6 +22,7 @@ redis.call('ZREM', FINISHED, number)
 redis.call('ZREM', DURATION, number)
 mark('*', number, false)
 mark('has:started', number, false)
+mark('has:note', number, false)
 redis.call('HDEL', IDS, 'x' .. number)
 local chunk, slot = math.floor(number / ID_CHUNK), number % ID_CHUNK
 local ids = redis.call('HGET', IDS, chunk)

@@ -6,6 +6,7 @@ from executions.server.api import (
     acting,
     audit,
     bulk,
+    editing,
     executions,
     exports,
     fleet,
@@ -20,7 +21,7 @@ from executions.server.api import (
 
 #: In the order in which addresses are compared: what is named comes before what takes any id.
 PARTS = (
-    health, prometheus, reference, bulk, exports, executions, payloads, logs, acting, services, fleet, people, audit,
+    health, prometheus, reference, bulk, exports, executions, payloads, logs, acting, editing, services, fleet, people, audit,
 )  # fmt: skip
 
 ROUTERS = tuple(part.router for part in PARTS)

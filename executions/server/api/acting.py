@@ -68,13 +68,6 @@ class Edited(Body):
     inputs: dict[str, Any] = {}
 
 
-class Change(Body):
-    """What to add to an execution."""
-
-    tags: list[Word] = Field(default=[], max_length=100, description="They are added.")
-    properties: dict[str, Any] = Field(default={}, description="They are merged with those that are there.")
-
-
 @router.post("", status_code=202, responses={202: {"headers": {"Location": {"schema": {"type": "string"}}}}})
 def launch_execution(
     request: Request,
@@ -129,14 +122,6 @@ def relaunch_execution(
     inputs = body.inputs if body else {}
     describe(request, f"changed: {', '.join(inputs)}" if inputs else "")
     return _accepted(request, response, client.executions.get(execution_id).relaunch(**inputs))
-
-
-@router.patch("/{execution_id}")
-def change_execution(request: Request, client: Operating, execution_id: Id, body: Change) -> Summary:
-    """Add tags, and set properties. Needs `operate`."""
-    describe(request, ", ".join([*(f"tag {tag}" for tag in body.tags), *body.properties]))
-    execution = client.executions.get(execution_id)
-    return Summary.of(execution.update(tags=body.tags, properties=body.properties))
 
 
 def _accepted(request: Request, response: Response, execution: Execution) -> Summary:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
 
@@ -124,10 +123,9 @@ async def get_execution(
 ) -> Any:
     """Give all that is known of one execution, at once or after a wait. Needs `view`."""
     detail = await waited(request, client, execution_id, wait, until, Detail.of)
-    etag = f'"{hashlib.sha256(detail.model_dump_json().encode()).hexdigest()[:32]}"'
-    if if_none_match and etag in if_none_match:
-        return Response(status_code=304, headers={"ETag": etag})
-    response.headers["ETag"] = etag
+    if if_none_match and detail.etag in if_none_match:
+        return Response(status_code=304, headers={"ETag": detail.etag})
+    response.headers["ETag"] = detail.etag
     return detail
 
 

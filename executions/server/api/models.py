@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from datetime import datetime
@@ -48,6 +49,7 @@ class Summary(BaseModel):
     commit: str | None = Field(description="Of the code that submitted it.")
     branch: str | None
     to_terminate: bool
+    note_count: int = Field(description="How many notes it has.")
     url: str
 
     @classmethod
@@ -109,6 +111,14 @@ class StatusEntry(BaseModel):
     attempt: int
 
 
+class Note(BaseModel):
+    """What somebody wrote about an execution."""
+
+    timestamp: datetime
+    principal: str
+    text: str
+
+
 class Detail(Summary):
     """All that is known of an execution."""
 
@@ -131,6 +141,12 @@ class Detail(Summary):
     code: Code | None = Field(description="The code that submitted it.")
     ran: Code | None = Field(description="The code that ran it, where that was another commit.")
     metrics: dict[str, list[dict[str, Any]]]
+    notes: list[Note] = Field(description="What people wrote about it, oldest first.")
+
+    @property
+    def etag(self) -> str:
+        """What changes with any of it, as headers have it."""
+        return f'"{hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:32]}"'
 
     @classmethod
     def of(cls, execution: Execution) -> Detail:
@@ -189,6 +205,11 @@ def attempts_of(execution: Execution) -> list[Attempt]:
 def entries_of(execution: Execution) -> list[StatusEntry]:
     """Give the status log of an execution."""
     return [StatusEntry.model_validate(plain(one)) for one in execution.status_log]
+
+
+def notes_of(execution: Execution) -> list[Note]:
+    """Give the notes on an execution."""
+    return [Note.model_validate(plain(one)) for one in execution.notes]
 
 
 def to_json(value: Any) -> str:

@@ -60,6 +60,9 @@ CONFLICT: dict[int | str, dict[str, Any]] = {409: told(409)}
 #: What an operation may answer that takes a body.
 TOO_LARGE: dict[int | str, dict[str, Any]] = {413: told(413)}
 
+#: What an operation may answer that takes an `If-Match`.
+CHANGED: dict[int | str, dict[str, Any]] = {412: told(412)}
+
 
 def operation_id(route: APIRoute) -> str:
     """Give the id of an operation: the name of its function, which is also what the audit log says."""
@@ -92,3 +95,8 @@ def describe_api(app: FastAPI) -> None:
 
     app.openapi = description  # type: ignore[method-assign]
     app.add_api_route("/api/openapi.json", openapi_json, include_in_schema=False, name="openapi_json")
+
+
+def is_match(if_match: str, etag: str) -> bool:
+    """Tell whether what an `If-Match` names is what is there: the very ETag, or any."""
+    return if_match.strip() == "*" or etag in (one.strip() for one in if_match.split(","))

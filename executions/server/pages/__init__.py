@@ -9,6 +9,7 @@ from executions.server.pages import (
     bulk,
     choices,
     detail,
+    editing,
     failures,
     files,
     fleet,
@@ -23,6 +24,6 @@ router = APIRouter(include_in_schema=False)
 
 # In this order: what is called `new` or `rows` is no execution's id.
 for _part in (
-    overview, listing, bulk, launching, detail, acting, logs, failures, services, fleet, choices, files,
+    overview, listing, bulk, launching, detail, acting, editing, logs, failures, services, fleet, choices, files,
 ):  # fmt: skip
     router.include_router(_part.router)

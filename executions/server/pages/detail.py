@@ -13,6 +13,7 @@ from fastapi.responses import JSONResponse
 from executions.client import Client
 from executions.errors import ExecutionsError
 from executions.execution import Execution
+from executions.server.pages.edited import EditForm
 from executions.server.pages.listing import Asked
 from executions.server.pages.search import Search, term
 from executions.server.pages.site import PageRoute, link, render
@@ -45,8 +46,17 @@ def raw(request: Request, client: Viewing, execution_id: str) -> Response:
     return render(request, "raw.html", **around(request, client, execution), document=plain(document))
 
 
-def show(request: Request, client: Client, execution_id: str, status: int = 200, refused: str = "") -> Response:
-    """Answer with the page of one execution, and with why something was refused."""
+def show(
+    request: Request,
+    client: Client,
+    execution_id: str,
+    status: int = 200,
+    refused: str = "",
+    *,
+    form: EditForm | None = None,
+    note: str = "",
+) -> Response:
+    """Answer with the page of one execution, and with why something was refused, which the forms still hold."""
     execution = client.executions.get(execution_id)
     output, missing = read_output(execution)
     children = list(islice(client.executions.iterate(term("parent", execution.id), sort="created"), CHILDREN + 1))
@@ -56,6 +66,8 @@ def show(request: Request, client: Client, execution_id: str, status: int = 200,
         status,
         **around(request, client, execution),
         refused=refused,
+        form=form or EditForm.of(execution, is_open="edit" in request.query_params),
+        note=note,
         why=why_waiting(client, execution),
         steps=steps_of(execution),
         bars=bars_of(execution),

@@ -14,7 +14,7 @@ from fastapi.routing import APIRoute
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from executions.access import Role
-from executions.errors import Conflict, ExecutionsError, InvalidInput, NotFound, Unavailable
+from executions.errors import Changed, Conflict, ExecutionsError, InvalidInput, NotFound, Unavailable
 from executions.server.addresses import address, base_of, path_of
 from executions.server.pages import words
 from executions.server.problems import Problem as Refusal
@@ -31,6 +31,7 @@ THEMES = ("light", "dark")
 
 _STATUS_CODES: tuple[tuple[type[ExecutionsError], int, str], ...] = (
     (NotFound, 404, "Not found"),
+    (Changed, 412, "It has changed meanwhile"),
     (Conflict, 409, "Not possible now"),
     (InvalidInput, 422, "That cannot be used"),
     (Unavailable, 503, "The registry does not answer"),
@@ -171,6 +172,8 @@ _SAID = {
     "pause": "Paused. What is submitted waits; what runs goes on.",
     "resume": "Resumed.",
     "update": "Saved. What starts from now on follows the new policy.",
+    "edit": "Saved.",
+    "note": "Noted.",
     "drain": "Draining: it takes nothing new, and what runs there goes on.",
     "undrain": "It takes work again.",
 }
