@@ -20,6 +20,7 @@ from executions.cli import (
     reports,
     running,
     services,
+    views,
 )
 from executions.cli.commands import Root
 from executions.cli.session import global_options, session_of
@@ -59,6 +60,7 @@ for _command in (
     reports.failures,
     reports.stats,
     reports.export,
+    views.views,
     people.user,
     people.token,
     people.audit,

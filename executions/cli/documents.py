@@ -7,22 +7,16 @@ import dataclasses
 import io
 import itertools
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from executions.columns import SUMMARY, find_column
 from executions.errors import ExecutionsError
 from executions.execution import Attempt, Execution
 
 #: Executions that are written at once.
 PIECE = 200
-
-#: What a list tells of each execution, in this order; also the columns of `--csv`.
-SUMMARY = (
-    "id", "number", "name", "function", "service", "pipeline", "stage", "queue", "status", "reason", "message",
-    "attempt", "progress", "worker", "principal", "parent_id", "root_id", "reference", "created", "queued",
-    "started", "finished", "duration", "tags", "to_terminate", "note_count",
-)  # fmt: skip
 
 
 #: What a formula begins with, also behind what a spreadsheet takes away.
@@ -50,34 +44,34 @@ def rfc3339(moment: datetime | None) -> str:
     return "" if moment is None else moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-def summary(execution: Execution) -> dict[str, Any]:
+def summary(execution: Execution, columns: Sequence[str] = SUMMARY) -> dict[str, Any]:
     """Give what a list tells of an execution."""
-    return {name: plain(getattr(execution, name)) for name in SUMMARY}
+    return {name: plain(find_column(name).value(execution)) for name in columns}
 
 
-def as_csv(items: Iterable[Execution], end: str = "\n") -> Iterator[str]:
+def as_csv(items: Iterable[Execution], columns: Sequence[str] = SUMMARY, end: str = "\n") -> Iterator[str]:
     """Write executions as comma-separated values with a header, a piece at a time."""
-    rows = (list(summary(item).values()) for item in items)
-    lines: Iterator[Iterable[Any]] = itertools.chain([SUMMARY], (map(_csv_cell, row) for row in rows))
+    rows = (list(summary(item, columns).values()) for item in items)
+    lines: Iterator[Iterable[Any]] = itertools.chain([map(_csv_cell, columns)], (map(_csv_cell, row) for row in rows))
     while piece := list(itertools.islice(lines, PIECE)):
         text = io.StringIO()
         csv.writer(text, lineterminator=end).writerows(piece)
         yield text.getvalue()
 
 
-def as_json(items: Iterable[Execution]) -> Iterator[str]:
+def as_json(items: Iterable[Execution], columns: Sequence[str] = SUMMARY) -> Iterator[str]:
     """Write executions as one JSON array, a piece at a time."""
     comma = "["
-    rows = map(summary, items)
+    rows = (summary(item, columns) for item in items)
     while piece := list(itertools.islice(rows, PIECE)):
         yield comma + ",\n".join(map(_line, piece))
         comma = ",\n"
     yield "[]\n" if comma == "[" else "]\n"
 
 
-def as_lines(items: Iterable[Execution]) -> Iterator[str]:
+def as_lines(items: Iterable[Execution], columns: Sequence[str] = SUMMARY) -> Iterator[str]:
     """Write executions as JSON, one a line."""
-    return (_line(summary(item)) + "\n" for item in items)
+    return (_line(summary(item, columns)) + "\n" for item in items)
 
 
 def _line(document: Any) -> str:
@@ -85,6 +79,8 @@ def _line(document: Any) -> str:
 
 
 def _csv_cell(value: Any) -> Any:
+    if isinstance(value, dict) or (isinstance(value, list) and any(isinstance(one, dict | list) for one in value)):
+        return _line(value)
     if isinstance(value, bool):
         return "true" if value else "false"
     text = " ".join(map(str, value)) if isinstance(value, list) else value

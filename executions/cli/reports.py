@@ -14,6 +14,7 @@ from executions.cli.documents import as_csv, as_json, as_lines, plain
 from executions.cli.problems import Problem, pointing_into
 from executions.cli.render import Column, Cut
 from executions.cli.session import Session, pass_session
+from executions.columns import SUMMARY, parse_columns
 
 _query = click.argument("query", nargs=-1)
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
@@ -116,8 +117,11 @@ _WRITERS: dict[str, Any] = {"csv": as_csv, "json": as_json, "jsonl": as_lines}
 @click.option("--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="The file.  [default: stdout]")
 @click.option("--format", "kind", type=click.Choice(list(_WRITERS)), help="[default: what the file's name ends with]")
 @click.option("--sort", metavar="KEY", default="-created", show_default=True, help="As for `ls`.")
+@click.option("--columns", metavar="NAMES", default="", help="As for `ls`.")
 @pass_session
-def export(session: Session, query: tuple[str, ...], output: Path | None, kind: str | None, sort: str) -> None:
+def export(
+    session: Session, query: tuple[str, ...], output: Path | None, kind: str | None, sort: str, columns: str
+) -> None:
     """Write all executions that match into a file.
 
     As CSV, as JSON, or as JSON lines.
@@ -127,7 +131,8 @@ def export(session: Session, query: tuple[str, ...], output: Path | None, kind: 
         raise Problem(f"a file that ends with .{kind} is none of {', '.join(_WRITERS)}; name one with --format")
     asked = " ".join(query)
     with pointing_into(asked):
-        pieces = _WRITERS[kind](session.client.executions.iterate(asked or None, sort=sort))
+        names = parse_columns(columns) or SUMMARY
+        pieces = _WRITERS[kind](session.client.executions.iterate(asked or None, sort=sort, columns=names), names)
         if output is None:
             for piece in pieces:
                 session.write(piece.removesuffix("\n"))

@@ -18,6 +18,7 @@ from executions.client.queues import QueuesView
 from executions.client.services import ServicesView
 from executions.client.submit import Submitter
 from executions.client.verbs import ClientVerbs
+from executions.client.views import ViewsView
 from executions.client.workers import WorkersView
 from executions.execution import Execution
 from executions.lazy import lazy
@@ -80,6 +81,11 @@ class Client:
     def services(self) -> ServicesView:
         """The services: deploy, get, list."""
         return ServicesView(self._parts, self._submitter)
+
+    @lazy
+    def views(self) -> ViewsView:
+        """The saved views: lists under a name."""
+        return ViewsView(self._parts, lambda: self._queries)
 
     @lazy
     def people(self) -> PeopleView:

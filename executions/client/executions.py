@@ -9,6 +9,7 @@ from typing import Any
 from executions.client.bulks import BulksView
 from executions.client.failures import LOOK, Failures, look
 from executions.client.verbs import ClientVerbs
+from executions.columns import parse_columns
 from executions.errors import Conflict, NotFound
 from executions.execution import Execution
 from executions.logs import LogPage
@@ -54,14 +55,24 @@ class Executions:
         return execution.wait() if sync else execution
 
     def list(
-        self, query: str | None = None, sort: str = "-created", limit: int = 50, cursor: str | None = None
+        self,
+        query: str | None = None,
+        sort: str = "-created",
+        limit: int = 50,
+        cursor: str | None = None,
+        columns: Sequence[str] = (),
     ) -> Page:
-        """Read one page, newest first unless sorted otherwise."""
-        return self._queries.page(query, sort=sort, limit=limit, cursor=cursor)
+        """Read one page, newest first unless sorted otherwise.
 
-    def iterate(self, query: str | None = None, sort: str = "-created") -> Iterator[Execution]:
-        """Go through all that match, a page at a time."""
-        return self._queries.iterate(query, sort=sort)
+        What lists leave out can be asked for by the names of columns: `property.lr`, `metric.loss`.
+        """
+        return self._queries.page(query, sort=sort, limit=limit, cursor=cursor, columns=parse_columns(columns))
+
+    def iterate(
+        self, query: str | None = None, sort: str = "-created", columns: Sequence[str] = ()
+    ) -> Iterator[Execution]:
+        """Go through all that match, a page at a time; `columns` as for `list`."""
+        return self._queries.iterate(query, sort=sort, columns=parse_columns(columns))
 
     def count(self, query: str | None = None) -> Count:
         """Count those that match; a `Count` is a number that also says whether all were looked at."""

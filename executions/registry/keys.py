@@ -33,6 +33,8 @@ script can touch them together. `ns` is the namespace, `ex` unless set otherwise
 | `ns:{0}:functions`      | hash   | name -> what workers say of the function, see catalogue.py | days, capped | workers | clients |
 | `ns:{0}:told`           | zset   | name of a function by the time that a worker last told of it (us) | days, capped | workers | clients |
 | `ns:{0}:code:<look>`     | string | what a process runs: commit, branch, repository, author, message, changed or not | retention and a month | checkouts | checkouts |
+| `ns:{0}:views`           | hash   | saved views by id, and their `revision`, see views.py | until removed | clients | clients |
+| `ns:{0}:counted:<digest>` | string | how many match a view's query                     | a minute | clients | clients |
 | `ns:{0}:users`           | hash   | name -> role and hashed password, see people.py    | until removed | clients | server |
 | `ns:{0}:tokens`          | hash   | name -> role and digest, see people.py             | until removed | clients | server |
 | `ns:{0}:session:<digest>` | string | whose session it is                               | half a day | server | server |
@@ -164,7 +166,7 @@ KINDS = frozenset({
     "x", "log", "met", "due", "cache", "functions", "told", "group", "chord", "ix", "counts", "ids", "started",
     "finished", "duration", "values", "marks", "outbox", "stops", "events", "meta", "schema", "service", "services",
     "slots", "parked", "answers", "workers", "worker", "leader", "code", "users", "tokens", "session", "logins", "audit",
-    "bulk", "bulks", "carried", "linkkey",
+    "bulk", "bulks", "carried", "linkkey", "views", "counted",
 })  # fmt: skip
 
 
@@ -238,6 +240,14 @@ def functions_told(namespace: str) -> str:
 
 def code(namespace: str, look: str) -> str:
     return f"{namespace}:{{0}}:code:{look}"
+
+
+def views(namespace: str) -> str:
+    return f"{namespace}:{{0}}:views"
+
+
+def counted(namespace: str, digest: str) -> str:
+    return f"{namespace}:{{0}}:counted:{digest}"
 
 
 def users(namespace: str) -> str:

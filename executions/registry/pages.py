@@ -56,6 +56,8 @@ class Lane:
     shards: int
     #: The place after the last row that was given out.
     place: Place
+    #: Parts of the records that are shown besides those that every list shows.
+    also: Sequence[str] = ()
     rows: deque[Row] = field(default_factory=deque)
     given: list[Row] = field(default_factory=list)
 
@@ -96,14 +98,14 @@ class Lane:
         found = {row.number: (row.id, row.raw) for row in self.given}
         if self.shards > 1:
             known = {row.number: row.id for row in self.given}
-            found = dict((yield from read_records(keys, known, SUMMARY_FIELDS)))
-        return {one: summary(one, raw, keys.shard, self.shards) for one, raw in found.values()}
+            found = dict((yield from read_records(keys, known, (*SUMMARY_FIELDS, *self.also))))
+        return {one: summary(one, raw, keys.shard, self.shards, self.also) for one, raw in found.values()}
 
     @property
     def _codes(self) -> Sequence[str]:
         """What is read of a candidate: all that is shown, or with many shards just what decides."""
         deciding = codes_of({"created", *fields_of(self.selection.plan.query.root)})
-        return tuple(dict.fromkeys((*SUMMARY_FIELDS, *deciding))) if self.shards == 1 else deciding
+        return tuple(dict.fromkeys((*SUMMARY_FIELDS, *self.also, *deciding))) if self.shards == 1 else deciding
 
     def _read(self, candidates: Sequence[Candidate]) -> Steps[list[Row]]:
         plan, keys = self.selection.plan, self.selection.keys

@@ -25,6 +25,7 @@ from executions.query import (
     suggestions,
 )
 from executions.query.fields import FIELDS
+from executions.query.plan import RECORDS, leaves_of
 from executions.registry import facets
 from executions.registry.checkouts import Checkouts
 from executions.registry.connection import translated
@@ -46,6 +47,7 @@ from executions.registry.rows import (
 )
 from executions.registry.selection import Selection, open_selection
 from executions.registry.space import Space
+from executions.registry.subjects import codes_of_columns
 from executions.registry.submission import Submission
 from executions.registry.values import read_names
 from executions.registry.walks import begin_walk
@@ -155,32 +157,38 @@ class Queries:
         sort: str = "-created",
         limit: int = 50,
         cursor: str | None = None,
+        columns: Sequence[str] = (),
     ) -> Page:
         """Give one page of the executions that match.
 
         `sort` is created, started, finished or duration, with `-` in front for the largest first; executions
         without a value come last. What has no index is looked up on the records: then, as with every query that
         finds little in much, a page may be short and still have a next one. It says what was read for it.
+        The properties and metrics among `columns` (`property.lr`, `metric.loss`) are read as well.
         """
         if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= MAX_LIMIT:
             raise InvalidInput(f"limit must be a whole number from 1 to {MAX_LIMIT}, not {limit!r}")
         tree, order = _tree(query), parse_sort(sort)
         begun = decode_cursor(cursor, tree, order, self._space.shards) if cursor else None
         now_us = begun.now_us if begun else self._now_us(tree)
-        lanes = self._lanes(make_plan(tree, now_us), order, begun)
+        lanes = self._lanes(make_plan(tree, now_us), order, begun, codes_of_columns(columns))
         found = merge(self._space.client, lanes, limit)
         after = None if found.places is None else encode_cursor(Cursor(tuple(found.places), now_us), tree, order)
         scanned = sum(lane.selection.scanned for lane in lanes)
         return Page(tuple(map(self._bind, found.items)), after, scanned, found.is_cut)
 
     def iterate(
-        self, query: str | Query | None = None, sort: str = "-created", batch: int = MAX_LIMIT
+        self,
+        query: str | Query | None = None,
+        sort: str = "-created",
+        batch: int = MAX_LIMIT,
+        columns: Sequence[str] = (),
     ) -> Iterator[Execution]:
         """Give all executions that match, page by page."""
-        page = self.page(query, sort, batch)
+        page = self.page(query, sort, batch, columns=columns)
         yield from page
         while page.next_cursor:
-            page = self.page(query, sort, batch, page.next_cursor)
+            page = self.page(query, sort, batch, page.next_cursor, columns)
             yield from page
 
     @translated
@@ -200,6 +208,19 @@ class Queries:
             complete=not any(selection.is_cut for selection in found),
             scanned=sum(selection.scanned for selection in found),
         )
+
+    @translated
+    def count_cheaply(self, query: str | Query | None = None) -> int | None:
+        """Count those that match where indexes alone tell and little of them has to be read; else nothing."""
+        client, shards, plan = self._space.client, self._space.all_keys(), self._plan(query)
+        quick = facets.count_quickly(client, shards, plan)
+        if quick is not None or RECORDS in leaves_of(plan.bits):
+            return quick
+        opened = run(client, [open_selection(keys, plan, self._space.shard, Budget(_UNBOUNDED)) for keys in shards])
+        if any(one.wide or not one.is_exact for one in opened):
+            return None
+        run(client, [one.settle(0) for one in opened])
+        return sum(one.matches.count() for one in opened)
 
     @translated
     def facets(
@@ -236,7 +257,7 @@ class Queries:
         parts = run(client, [read_names(keys, field, _NAMES_SEEN) for keys in shards])
         return sorted({name for part in parts for name in part})
 
-    def _lanes(self, plan: Plan, sort: Sort, begun: Cursor | None) -> list[Lane]:
+    def _lanes(self, plan: Plan, sort: Sort, begun: Cursor | None, also: Sequence[str]) -> list[Lane]:
         shards = self._space.all_keys()
         work = max(_PAGE_WORK // len(shards), _SHARD_WORK)
         opened = run(
@@ -245,7 +266,7 @@ class Queries:
         )
         places = begun.places if begun else [Place(selection.top) for selection in opened]
         return [
-            Lane(selection, begin_walk(selection, sort, place), sort, len(shards), place)
+            Lane(selection, begin_walk(selection, sort, place), sort, len(shards), place, also)
             for selection, place in zip(opened, places, strict=True)
         ]
 

@@ -115,9 +115,10 @@ def read_matching(plan: Plan, keys: ShardKeys, numbers: Sequence[int]) -> Steps[
     return [number for number, (execution_id, raw) in found.items() if accepts(plan, execution_id, raw)]
 
 
-def summary(execution_id: str, raw: Raw, shard: int, shards: int) -> Execution:
-    """Make the picture of an execution as lists show it."""
-    picture = decode_record(execution_id, {code: raw[code] for code in SUMMARY_FIELDS if code in raw}, shard, shards)
+def summary(execution_id: str, raw: Raw, shard: int, shards: int, also: Sequence[str] = ()) -> Execution:
+    """Make the picture of an execution as lists show it, with some further parts of its record."""
+    shown = {code: raw[code] for code in (*SUMMARY_FIELDS, *also) if code in raw}
+    picture = decode_record(execution_id, shown, shard, shards)
     # Small outputs are not read with a list; whether there is one is known all the same.
     return replace(picture, has_output=True) if picture.is_successful else picture
 

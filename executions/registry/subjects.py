@@ -68,6 +68,11 @@ def codes_of(fields: Iterable[str]) -> tuple[str, ...]:
     return ("no", *sorted(found))
 
 
+def codes_of_columns(columns: Iterable[str]) -> tuple[str, ...]:
+    """Give the parts of a record that tell its properties and metrics among some columns."""
+    return tuple(_keyed(name) for name in columns if name.startswith(("property.", "metric.")))
+
+
 def _keyed(name: str) -> str:
     word, _, key = name.partition(".")
     return f"{word[0]}.{key}"

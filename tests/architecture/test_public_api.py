@@ -15,6 +15,7 @@ from executions.client.functions import FunctionsView
 from executions.client.people import PeopleView
 from executions.client.queues import QueuesView
 from executions.client.services import ServicesView
+from executions.client.views import ViewsView
 from executions.client.workers import WorkersView
 from tests.architecture.source import ROOT, tree_of
 
@@ -32,6 +33,7 @@ HELD = (
     QueuesView,
     PeopleView,
     AuditView,
+    ViewsView,
 )
 
 

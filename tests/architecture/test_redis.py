@@ -40,9 +40,9 @@ UNBOUNDED_METHODS = {"keys", "scan", "scan_iter", "smembers", "sinter", "sunion"
 
 #: How a key looks in the code that makes it.
 KEY_TEXT = re.compile(
-    r"^:?(?:x|log|met|cache|slots|parked|answers|worker|service|held|session|logins):|:\{|\{0\}|"
+    r"^:?(?:x|log|met|cache|slots|parked|answers|worker|service|held|session|logins|counted):|:\{|\{0\}|"
     r"^:(?:ix|counts|ids|started|finished|duration|values|marks|outbox|due|stops|events|meta|schema|services|workers"
-    r"|leader|functions|told|commands|group|chord|holders|users|tokens|audit|bulk|bulks|carried|linkkey)(?:$|:)"
+    r"|leader|functions|told|commands|group|chord|holders|users|tokens|audit|bulk|bulks|carried|linkkey|views)(?:$|:)"
 )
 
 

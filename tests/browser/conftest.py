@@ -107,6 +107,12 @@ def _morning(floor: Floor) -> None:
     for one in (trained, retried, last):
         one.wait(timeout=40)
     running = client.submit("reports.build", str(floor.until), day="2026-11-24")
+    client.executions.get(last.id).add_note("The till was closed while this ran; charged by hand. Nothing to do.")
+    kept = client.views.create(
+        "Nightly", "pipeline:recommender", columns=["created", "property.learning_rate"], shared=True
+    )
+    client.acting_as("bob").views.create("Charges that failed", "function:orders.charge AND status:failed", shared=True)
+    floor.ids["view"] = kept.id
     floor.ids["running"] = running.wait(until="started", timeout=20).id
     stopped = client.submit("reports.build", str(floor.until)).wait(until="started", timeout=20)
     stopped.terminate(cause="wrong day")

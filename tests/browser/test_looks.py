@@ -39,6 +39,11 @@ PAGES = {
     "bulks": "/bulk",
     "bulk": "/bulk/{bulk}",
     "unknown": "/executions/no-such-id",
+    "columns": "/executions?pick=1&columns=created,duration,property.learning_rate,metric.loss,tags,principal",
+    "edit": "/executions/{trained}?edit",
+    "views": "/views",
+    "view": "/views/{view}",
+    "view-list": "/executions?view={view}&sort=created",
 }
 
 #: What is answered where it is not 200.
@@ -55,6 +60,8 @@ def test_every_page_is_whole_in_every_look(floor: Floor, open_page: Callable[...
         assert answer is not None
         assert answer.status == EXPECTED.get(name, 200), name
         page.wait_for_load_state("load")
+        if name == "view-list":
+            page.locator(".views summary").click()
         page.screenshot(path=PICTURES / f"{name}-{look}.png", full_page=True)
         wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         assert wide <= 0, f"{name} is wider than the window"

@@ -26,7 +26,7 @@ OPEN = {
     ("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/api"), ("GET", "/api/openapi.json"), ("GET", "/login"),
     ("POST", "/login"), ("POST", "/logout"), ("GET", "/problems/{slug}"),
     ("GET", "/api/v1/payloads/{execution_id}/{which}"),
-    ("GET", "/static/{name}"), ("POST", "/theme"),
+    ("GET", "/static/{name}"), ("POST", "/theme"), ("POST", "/columns"),
 }  # fmt: skip
 
 

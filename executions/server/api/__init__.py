@@ -17,11 +17,13 @@ from executions.server.api import (
     prometheus,
     reference,
     services,
+    views,
 )
 
 #: In the order in which addresses are compared: what is named comes before what takes any id.
 PARTS = (
-    health, prometheus, reference, bulk, exports, executions, payloads, logs, acting, editing, services, fleet, people, audit,
+    health, prometheus, reference, bulk, exports, executions, payloads, logs, acting, editing, views, services, fleet,
+    people, audit,
 )  # fmt: skip
 
 ROUTERS = tuple(part.router for part in PARTS)

@@ -10,7 +10,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from executions.cli.documents import SUMMARY, full, plain
+from executions.cli.documents import full, plain
+from executions.columns import SUMMARY
 from executions.execution import Execution
 from executions.page import Facet
 from executions.states import Reason, Status

@@ -18,12 +18,13 @@ from executions.server.pages import (
     logs,
     overview,
     services,
+    views,
 )
 
 router = APIRouter(include_in_schema=False)
 
 # In this order: what is called `new` or `rows` is no execution's id.
 for _part in (
-    overview, listing, bulk, launching, detail, acting, editing, logs, failures, services, fleet, choices, files,
+    overview, listing, bulk, launching, detail, acting, editing, logs, failures, views, services, fleet, choices, files,
 ):  # fmt: skip
     router.include_router(_part.router)

@@ -12,7 +12,7 @@ from executions.errors import InvalidInput
 from executions.execution import Execution
 from executions.server.audit import describe
 from executions.server.carrying import carrying_of, looked_at
-from executions.server.pages.listing import Asked
+from executions.server.pages.asked import Asked
 from executions.server.pages.search import term
 from executions.server.pages.site import Form, PageRoute, Sent, back_to, redirect, render
 from executions.server.security.require import Operating, Viewing

@@ -13,8 +13,8 @@ from fastapi.responses import JSONResponse
 from executions.client import Client
 from executions.errors import ExecutionsError
 from executions.execution import Execution
+from executions.server.pages.asked import Asked
 from executions.server.pages.edited import EditForm
-from executions.server.pages.listing import Asked
 from executions.server.pages.search import Search, term
 from executions.server.pages.site import PageRoute, link, render
 from executions.server.pages.story import bars_of, steps_of

@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
 from executions.client import Client
-from executions.errors import InvalidInput, InvalidQuery
+from executions.columns import parse_columns
+from executions.errors import InvalidQuery
 from executions.execution import Execution
 from executions.page import Facet, Page
 from executions.query.tree import quote
+from executions.server.pages.asked import SIZES, Asked
+from executions.server.pages.picked import Picked
 from executions.server.pages.search import Search, term
-from executions.server.pages.site import PageRoute, link, render
+from executions.server.pages.shelf import Shelf
+from executions.server.pages.site import PageRoute, redirect, render
 from executions.server.pages.words import iso, lasting, now, some
 from executions.server.security.require import Viewing
 from executions.states import Status, parse_status
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
-
-SIZES = (25, 50, 100, 500)
-
-#: Pages that "newer" can go back one by one; from further on there is the first page.
-_STEPS_BACK = 20
 
 #: Fields beside the list that can be chosen from, and values of each that are shown.
 FACETS = ("function", "service", "pipeline", "stage", "branch", "queue", "worker")
@@ -33,57 +32,6 @@ _VALUES = 8
 
 #: Ids that one query may name.
 _IDS_AT_ONCE = 50
-
-SORTS = ("created", "started", "finished", "duration")
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What a list was asked for; its URL says the same."""
-
-    q: str = ""
-    sort: str = "-created"
-    limit: int = 50
-    cursor: str = ""
-    back: tuple[str, ...] = ()
-
-    @classmethod
-    def read(cls, query: Any) -> Asked:
-        """Read it from a URL; raises `InvalidInput` for a size that there is not."""
-        size = query.get("limit", "") or "50"
-        if not size.isdecimal() or not 1 <= int(size[:4]) <= SIZES[-1]:
-            raise InvalidInput(f"a page has from 1 to {SIZES[-1]} executions, not {size[:20]!r}")
-        back = tuple(query.getlist("back"))[-_STEPS_BACK:]
-        return cls(
-            query.get("q", "").strip(), query.get("sort") or "-created", int(size), query.get("cursor", ""), back
-        )
-
-    def url(self, **changes: Any) -> str:
-        """Write the URL of this list with something changed; that begins at the first page again."""
-        other = replace(self, **{"cursor": "", "back": (), **changes})
-        return link(
-            "/executions",
-            q=other.q,
-            sort="" if other.sort == "-created" else other.sort,
-            limit="" if other.limit == 50 else other.limit,
-            cursor=other.cursor,
-            back=other.back,
-        )
-
-    def next(self, cursor: str | None) -> str:
-        """Write the URL of the next page."""
-        return self.url(cursor=cursor, back=(*self.back, self.cursor or "-")) if cursor else ""
-
-    def previous(self) -> str:
-        """Write the URL of the page before; of the first one where the way back is not known any more."""
-        if not self.cursor:
-            return ""
-        last = self.back[-1] if self.back else "-"
-        return self.url(cursor="" if last == "-" else last, back=self.back[:-1])
-
-    def sorted_by(self, field: str) -> str:
-        """Write the URL of the list sorted by a field; a second time the other way round."""
-        return self.url(sort=field if self.sort == f"-{field}" else f"-{field}")
 
 
 @dataclass(frozen=True)
@@ -110,21 +58,27 @@ class Listing:
 @router.get("/executions")
 def executions(request: Request, client: Viewing) -> Response:
     """Show the list."""
-    asked = Asked.read(request.query_params)
+    asked = Asked.of(request, client)
+    if "add" in request.query_params:
+        more = parse_columns([*asked.columns, *request.query_params.getlist("add")])
+        return redirect(request, asked.url(columns=more), pick="1")
+    around: dict[str, Any] = {"shelf": Shelf.of(client), "picked": Picked.of(asked, request)}
     try:
         found = _look(client, asked)
     except InvalidQuery as error:
         empty = Listing(Page(()), None, (), ())
-        return render(request, "list.html", 422, **_context(asked, empty), wrong=error)
-    return render(request, "list.html", **_context(asked, found), wrong=None)
+        return render(request, "list.html", 422, **_context(asked, empty), **around, wrong=error)
+    return render(request, "list.html", **_context(asked, found), **around, wrong=None)
 
 
 @router.get("/executions/rows")
 def rows(request: Request, client: Viewing) -> Response:
     """Give the rows of some executions as they are now, for a page that shows them."""
     ids = request.query_params.get("ids", "").split(",")[: SIZES[-1]]
-    found = [one for batch in _batches(ids) for one in client.executions.list(term("id", *batch))]
     asked = Asked.read(request.query_params)
+    found = [
+        one for batch in _batches(ids) for one in client.executions.list(term("id", *batch), columns=asked.columns)
+    ]
     return render(request, "rows.html", items=found, asked=asked)
 
 
@@ -154,7 +108,9 @@ def _batches(ids: Sequence[str]) -> list[list[str]]:
 
 
 def _look(client: Client, asked: Asked) -> Listing:
-    page = client.executions.list(asked.q or None, sort=asked.sort, limit=asked.limit, cursor=asked.cursor or None)
+    page = client.executions.list(
+        asked.q or None, sort=asked.sort, limit=asked.limit, cursor=asked.cursor or None, columns=asked.columns
+    )
     if page.scanned:
         # Counting would read the records of each count anew, far more of them than the page took.
         return Listing(page, None, (), (), note=_said_of(page))

@@ -11,8 +11,8 @@ from fastapi import APIRouter, Request, Response
 from executions.client import Client
 from executions.client.health import State
 from executions.queue import Queue
+from executions.server.pages.asked import Asked
 from executions.server.pages.fleet import queues_of, state_of
-from executions.server.pages.listing import Asked
 from executions.server.pages.search import term
 from executions.server.pages.site import PageRoute, link, render
 from executions.server.pages.words import ago, now, rough, some

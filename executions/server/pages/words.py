@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from executions.clock import SYSTEM_CLOCK
+from executions.columns import Kind, find_column
 from executions.execution import Execution, human_duration
 from executions.states import Reason, Status
 
@@ -33,6 +34,9 @@ _REASON_WORDS = {
 
 #: Characters of one value that a page shows; the JSON document has all of it.
 VALUE_LENGTH = 20_000
+
+#: Characters of a value in a list.
+_CELL = 200
 
 _STEPS = ((60, 1, "s"), (3600, 60, " min"), (86_400, 3600, " h"), (10**12, 86_400, " d"))
 
@@ -127,6 +131,20 @@ def title(execution: Execution) -> str:
     return execution.name or execution.function.rpartition(".")[2]
 
 
+def column_class(name: str) -> str:
+    """Give the class of a column, by which narrow windows leave out what matters less."""
+    known = {"number": "c-id num", "pipeline": "c-place", "attempt": "c-try num", "duration": "c-took num"}
+    column = find_column(name)
+    usual = "c-when num" if column.kind is Kind.TIME else "num" if column.kind in (Kind.NUMBER, Kind.SECONDS) else ""
+    return known.get(name) or (f"{usual} c-{name}" if column.kind is not Kind.ANY else usual).strip()
+
+
+def cell(value: Any) -> str:
+    """Write a value on one line, as a list has room for it."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    return " ".join(text.split())[:_CELL]
+
+
 #: What templates may call; filters of the same name.
 FILTERS: Mapping[str, Any] = {
     "status_word": status_word,
@@ -141,4 +159,7 @@ FILTERS: Mapping[str, Any] = {
     "number": number,
     "some": some,
     "title_of": title,
+    "column": find_column,
+    "cell": cell,
+    "column_class": column_class,
 }

@@ -7,8 +7,7 @@ export function rows(live) {
   if (table) { selecting(table); patching(table, live); opening(table); }
   const counts = document.querySelector("[data-counts]");
   if (counts && !table) {
-    const q = new URLSearchParams(location.search).get("q") || "";
-    const read = soon(() => news(q, ""), 3000, live);
+    const read = soon(() => news(counts.dataset.q || "", ""), 3000, live);
     live.onEvent(read);
   }
 }
@@ -50,14 +49,14 @@ function selecting(table) {
 }
 
 function patching(table, live) {
-  const { q, since, first } = table.dataset;
+  const { q, since, first, columns } = table.dataset;
   const changed = new Set();
   const shown = (id) => document.getElementById(`x-${id}`);
   const patch = soon(async () => {
     const ids = [...changed].filter(shown);
     changed.clear();
     if (!ids.length) return;
-    const asked = new URLSearchParams({ ids: ids.join(","), q });
+    const asked = new URLSearchParams({ ids: ids.join(","), q, columns });
     const answer = await fetchText(url(`/executions/rows?${asked}`));
     const holder = document.createElement("template");
     holder.innerHTML = `<table><tbody>${await answer.text()}</tbody></table>`;
