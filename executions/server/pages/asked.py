@@ -97,6 +97,16 @@ class Asked:
         return [pair for pair in (*said, *(("back", one) for one in self.back)) if pair[0] not in without]
 
     @property
+    def rest(self) -> str:
+        """What its URL says besides the query and the place in the list."""
+        return urlencode(self.parameters("q", "cursor", "back"))
+
+    @property
+    def inside(self) -> str:
+        """What the pages of its executions are told, so that they lead on within it and back to it."""
+        return urlencode([("in", self.q), *([("at", self.rest)] if self.rest else [])])
+
+    @property
     def is_changed(self) -> bool:
         """Whether it shows something else than its view does."""
         seen = (self.q, self.sort, self.columns)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import Any
+from urllib.parse import parse_qsl, urlencode
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
@@ -86,17 +87,22 @@ def show(
 
 def around(request: Request, client: Client, execution: Execution) -> dict[str, Any]:
     """Give what every page of one execution shows: itself, what can be done, and its neighbours in the list."""
-    inside = request.query_params.get("in")
+    inside, at = request.query_params.get("in"), request.query_params.get("at", "")
     older, newer = _neighbours(client, execution, inside) if inside is not None else (None, None)
     return {
         "execution": execution,
         "inside": inside,
-        "older": older,
-        "newer": newer,
-        "list_url": Asked(q=inside or "").url(),
-        "keep": link("", **{"in": inside}) if inside else "",
+        "older_one": older,
+        "newer_one": newer,
+        "list_url": _list_url(inside or "", at),
+        "keep": f"?{urlencode([('in', inside), *([('at', at)] if at else [])])}" if inside is not None else "",
         "stopping": execution.reason is Reason.TERMINATING,
     }
+
+
+def _list_url(query: str, rest: str) -> str:
+    """Write the address of the list that somebody came from; of a view an empty query is said as well."""
+    return f"/executions?{urlencode([*parse_qsl(rest), ('q', query)])}" if rest else link("/executions", q=query)
 
 
 def _neighbours(client: Client, execution: Execution, query: str) -> tuple[str | None, str | None]:

@@ -75,7 +75,7 @@ def executions(request: Request, client: Viewing) -> Response:
 def rows(request: Request, client: Viewing) -> Response:
     """Give the rows of some executions as they are now, for a page that shows them."""
     ids = request.query_params.get("ids", "").split(",")[: SIZES[-1]]
-    asked = Asked.read(request.query_params)
+    asked = Asked.of(request, client)
     found = [
         one for batch in _batches(ids) for one in client.executions.list(term("id", *batch), columns=asked.columns)
     ]

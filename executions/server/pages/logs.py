@@ -43,6 +43,8 @@ class Reading:
     level: str = ""
     q: str = ""
     start: int | None = None
+    #: What leads back to the list that somebody came from.
+    inside: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def read(cls, client: Client, execution: Execution, query: Any) -> Reading:
@@ -53,7 +55,8 @@ class Reading:
                 raise InvalidInput(f"{name} is a whole number, not {text[:20]!r}")
         attempt = int(asked) if asked else max(execution.attempt, 1)
         level = query.get("level", "").upper()
-        return cls(client, execution, attempt, level, query.get("q", "").strip(), int(start) if start else None)
+        inside = tuple((name, query[name]) for name in ("in", "at") if query.get(name))
+        return cls(client, execution, attempt, level, query.get("q", "").strip(), int(start) if start else None, inside)
 
     def page(self, after: int, most: int, level: str = "") -> LogPage:
         """Give lines after a number, whatever stands in them."""
@@ -64,6 +67,7 @@ class Reading:
     def url(self, **changes: Any) -> str:
         """Write the URL of these lines with something changed."""
         given = {"attempt": self.attempt, "level": self.level.lower(), "q": self.q, "from": self.start} | changes
+        given |= dict(self.inside)
         return link(f"/executions/{self.execution.id}/logs", **given)
 
     def lines(self, after: int, most: int) -> tuple[Sequence[dict[str, Any]], int, bool]:

@@ -49,14 +49,16 @@ function selecting(table) {
 }
 
 function patching(table, live) {
-  const { q, since, first, columns } = table.dataset;
+  const { q, since, first, list } = table.dataset;
   const changed = new Set();
   const shown = (id) => document.getElementById(`x-${id}`);
   const patch = soon(async () => {
     const ids = [...changed].filter(shown);
     changed.clear();
     if (!ids.length) return;
-    const asked = new URLSearchParams({ ids: ids.join(","), q, columns });
+    const asked = new URLSearchParams(list);
+    asked.set("q", q);
+    asked.set("ids", ids.join(","));
     const answer = await fetchText(url(`/executions/rows?${asked}`));
     const holder = document.createElement("template");
     holder.innerHTML = `<table><tbody>${await answer.text()}</tbody></table>`;
