@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
+from operator import attrgetter
 from typing import Any
 
 from executions.errors import InvalidInput
 from executions.execution import Execution
+from executions.lazy import lazy
 from executions.query.fields import suggest
 
 #: Columns of one list, and characters of the name of one.
@@ -37,20 +40,16 @@ class Column:
     """One column."""
 
     name: str
+    #: What stands above it; of properties and metrics the key.
     title: str
     kind: Kind = Kind.TEXT
+    #: Reads it where it is no attribute.
+    read: Callable[[Execution], Any] | None = None
 
-    def value(self, execution: Execution) -> Any:
-        """Give what an execution has in it; `None` for nothing."""
-        keyed = _KEYED.fullmatch(self.name)
-        if keyed:
-            values = execution.properties if keyed[1] == "property" else execution.latest_metrics
-            return values.get(keyed[2])
-        if self.name in ("commit", "branch"):
-            return getattr(execution.code, self.name, None)
-        if self.name == "error":
-            return execution.error and f"{execution.error.type}: {execution.error.message}"
-        return getattr(execution, self.name)
+    @lazy
+    def value(self) -> Callable[[Execution], Any]:
+        """What gives the value of an execution; `None` for nothing."""
+        return self.read or attrgetter(self.name)
 
 
 _ALL = (
@@ -80,9 +79,9 @@ _ALL = (
     Column("tags", "Tags", Kind.WORDS),
     Column("to_terminate", "Asked to stop"),
     Column("note_count", "Notes", Kind.NUMBER),
-    Column("error", "Error"),
-    Column("commit", "Commit"),
-    Column("branch", "Branch"),
+    Column("error", "Error", read=lambda e: e.error and f"{e.error.type}: {e.error.message}"),
+    Column("commit", "Commit", read=lambda e: e.code and e.code.commit),
+    Column("branch", "Branch", read=lambda e: e.code and e.code.branch),
     Column("eta", "Not before", Kind.TIME),
     Column("expires", "Not after", Kind.TIME),
     Column("service_version", "Policy version", Kind.NUMBER),
@@ -99,6 +98,7 @@ COLUMNS: dict[str, Column] = {column.name: column for column in _ALL}
 SUMMARY = tuple(COLUMNS)[: tuple(COLUMNS).index("error")]
 
 
+@lru_cache(maxsize=1000)
 def find_column(name: str) -> Column:
     """Give the column of a name; raises `InvalidInput` where there is none."""
     name = name.strip()
@@ -106,7 +106,8 @@ def find_column(name: str) -> Column:
         raise InvalidInput(f"the name of a column has at most {LONGEST} characters")
     keyed = _KEYED.fullmatch(name)
     if keyed:
-        return Column(f"{keyed[1]}.{keyed[2]}", keyed[2], Kind.ANY)
+        source, key = ("properties" if keyed[1] == "property" else "latest_metrics"), keyed[2]
+        return Column(f"{keyed[1]}.{key}", key, Kind.ANY, lambda e: getattr(e, source).get(key))
     if name not in COLUMNS:
         more = "property.<key>, metric.<name>"
         raise InvalidInput(f"no column {name!r}{suggest(name, list(COLUMNS))}; there are: {', '.join(COLUMNS)}, {more}")

@@ -137,6 +137,6 @@ class Asked:
 
 def _size(text: str, usual: int) -> int:
     size = text or str(usual)
-    if not size.isdecimal() or not 1 <= int(size[:4]) <= SIZES[-1]:
+    if not size.isdecimal() or len(size) > 3 or not 1 <= int(size) <= SIZES[-1]:
         raise InvalidInput(f"a page has from 1 to {SIZES[-1]} executions, not {size[:20]!r}")
     return int(size)
