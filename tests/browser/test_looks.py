@@ -44,6 +44,9 @@ PAGES = {
     "views": "/views",
     "view": "/views/{view}",
     "view-list": "/executions?view={view}&sort=created",
+    "login": "/login",
+    "api": "/api",
+    "problem": "/problems/invalid-query",
 }
 
 #: What is answered where it is not 200.

@@ -1,4 +1,4 @@
-"""A person on call: the ways through the console that matter, by mouse, by keyboard, and without JavaScript."""
+"""What the pages do besides the journeys: what is live, what is offered, what is refused, pages and themes."""
 
 from __future__ import annotations
 
@@ -16,22 +16,6 @@ from tests.conftest import Eventually
 Open = Callable[..., Page]
 
 WITHOUT_SCRIPT = pytest.mark.parametrize("script", [True, False], ids=["script", "no-script"])
-
-
-@pytest.mark.feature("C06", "C18", "C34", "C85")
-@WITHOUT_SCRIPT
-def test_the_failed_run_is_found_its_error_read_and_its_log(floor: Floor, open_page: Open, script: bool) -> None:
-    page = open_page("/", java_script_enabled=script)
-    page.get_by_role("link", name=re.compile("^Failed")).click()
-    expect(page).to_have_url(re.compile("status%3Afailed"))
-    expect(page.locator("tbody tr")).to_have_count(8)
-    page.get_by_role("link", name="charge orders").first.click()
-    error = page.get_by_role("region", name="Error")
-    expect(error).to_contain_text("ValueError")
-    expect(error).to_contain_text("amount -5.0 is negative")
-    expect(error).to_contain_text("in charge")
-    error.get_by_role("link", name="Its log").click()
-    expect(page.locator(".l-error")).to_contain_text("refused: the amount is negative")
 
 
 def test_the_search_box_offers_what_may_come_next(floor: Floor, open_page: Open) -> None:
@@ -71,64 +55,6 @@ def test_the_keyboard_alone_leads_from_the_list_to_the_next_failure(floor: Floor
     expect(ready).to_be_visible()
     page.keyboard.press("l")
     expect(page).to_have_url(re.compile("/logs"))
-    expect(ready).to_be_visible()
-    page.keyboard.press("?")
-    expect(page.get_by_role("dialog")).to_be_visible()
-
-
-@pytest.mark.feature("C34")
-@WITHOUT_SCRIPT
-def test_a_rerun_adds_an_attempt_and_says_so(floor: Floor, open_page: Open, script: bool) -> None:
-    execution = floor.run("orders.reserve", "lamp")
-    page = open_page(f"/executions/{execution.id}", java_script_enabled=script)
-    page.get_by_role("button", name="Rerun").click()
-    expect(page.get_by_role("status")).to_contain_text("1 execution queued once more")
-    after = execution.refresh().wait(timeout=20)
-    assert after.attempts == 2
-    page.reload()
-    expect(page.locator(".attempts tbody tr")).to_have_count(2)
-
-
-@WITHOUT_SCRIPT
-def test_what_failed_is_launched_again_with_other_inputs(floor: Floor, open_page: Open, script: bool) -> None:
-    page = open_page(f"/executions/{floor.ids['failed']}", java_script_enabled=script)
-    page.get_by_role("link", name="Relaunch…").click()
-    page.get_by_label("amount").fill("12.5")
-    page.get_by_role("button", name="Relaunch").click()
-    expect(page).not_to_have_url(re.compile(floor.ids["failed"]))
-    expect(page.get_by_role("status")).to_contain_text("Relaunched")
-    made = floor.client.executions.get(page.url.rsplit("/", 1)[1].split("?")[0]).wait(timeout=20)
-    assert made.reference == floor.ids["failed"]
-    assert made.result()["charged"] == 12.5
-    assert made.result()["order"] == 8003, "what was not changed stays as it was"
-
-
-@pytest.mark.feature("C36")
-@WITHOUT_SCRIPT
-def test_a_runaway_is_stopped_with_a_cause(floor: Floor, open_page: Open, script: bool) -> None:
-    execution = floor.client.submit("reports.build", f"{floor.until}-never").wait(until="started", timeout=20)
-    page = open_page(f"/executions/{execution.id}", java_script_enabled=script)
-    page.get_by_text("Terminate…").click()
-    page.get_by_label("Why").fill("it reads the wrong table")
-    page.get_by_role("button", name="Stop it").click()
-    expect(page.get_by_role("status")).to_contain_text("Asked")
-    done = execution.wait(timeout=20)
-    assert done.status == "terminated"
-    page.reload()
-    expect(page.get_by_role("region", name="Stop request")).to_contain_text("it reads the wrong table")
-
-
-def test_a_log_is_followed_while_it_grows(floor: Floor, open_page: Open) -> None:
-    go_on = floor.folder / "follow"
-    execution = floor.client.submit("reports.build", str(go_on)).wait(until="started", timeout=20)
-    page = open_page(f"/executions/{execution.id}/logs")
-    expect(page.locator(".l").first).to_be_visible()
-    seen = page.locator(".l").count()
-    expect(page.locator(".l").nth(seen + 2)).to_be_attached(timeout=20_000)
-    numbers = page.locator(".n").evaluate_all("all => all.map(one => Number(one.dataset.n))")
-    assert numbers == list(range(1, len(numbers) + 1)), "no line twice, none left out"
-    go_on.touch()
-    execution.wait(timeout=20)
 
 
 @pytest.mark.feature("C83")
@@ -321,16 +247,6 @@ def test_the_theme_that_was_chosen_is_there_from_the_first_byte(floor: Floor, op
     answer = page.goto("/queues")
     assert answer is not None
     assert 'data-theme="light"' in answer.text()
-
-
-def test_twelve_tabs_of_one_browser_stay_live(floor: Floor, open_page: Open) -> None:
-    first = open_page("/executions")
-    tabs = [first, *(first.context.new_page() for _ in range(11))]
-    for tab in tabs[1:]:
-        tab.goto(f"{floor.url}/executions", timeout=15_000)
-    floor.run("orders.charge", 3, amount=1.0)
-    for tab in tabs:
-        expect(tab.locator("[data-news] a")).to_have_text("1 new")
 
 
 def test_markup_in_data_is_text(floor: Floor, open_page: Open) -> None:

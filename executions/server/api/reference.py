@@ -51,6 +51,6 @@ def _parameter(one: dict[str, Any]) -> str:
     needed = "needed" if one.get("required") else "optional"
     about = escape(one.get("description", ""))
     return (
-        f"<tr><th><code>{escape(one['name'])}</code></th><td>{escape(one['in'])}</td><td>{needed}</td>"
+        f'<tr><th scope="row"><code>{escape(one["name"])}</code></th><td>{escape(one["in"])}</td><td>{needed}</td>'
         f"<td>{about}</td></tr>"
     )

@@ -81,7 +81,9 @@ class Hub:
         listener = Listener(execution_id)
         self._listeners.add(listener)
         try:
-            yield f"retry: 2000\nid: {self._cursor}\nevent: hello\ndata: {{}}\n\n".encode()
+            # One who comes back keeps its own place until it has what it missed: this may be all that it gets.
+            place = "" if since else f"id: {self._cursor}\n"
+            yield f"retry: 2000\n{place}event: hello\ndata: {{}}\n\n".encode()
             if since:
                 yield await asyncio.to_thread(self._missed, execution_id, since)
             while True:

@@ -34,6 +34,10 @@ def terminate(request: Request, client: Operating, execution_id: str, sent: Sent
 def rerun(request: Request, client: Operating, execution_id: str, sent: Sent) -> Response:
     """Run it once more under the same id."""
     execution = client.executions.get(execution_id)
+    seen = sent.text("attempt")
+    if seen and seen != str(execution.attempt):
+        said = f"Somebody has rerun it since you opened this page: attempt {execution.attempt} is the newest by now."
+        return show(request, client, execution_id, 409, said)
     try:
         execution.rerun()
     except Conflict as error:

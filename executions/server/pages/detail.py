@@ -15,6 +15,7 @@ from executions.client import Client
 from executions.errors import ExecutionsError
 from executions.execution import Execution
 from executions.server.pages.asked import Asked
+from executions.server.pages.comparing import differences_of, last_success, read_inputs
 from executions.server.pages.edited import EditForm
 from executions.server.pages.search import Search, term
 from executions.server.pages.site import PageRoute, link, render
@@ -22,7 +23,7 @@ from executions.server.pages.story import bars_of, steps_of
 from executions.server.pages.waiting import why_waiting
 from executions.server.pages.words import iso, limit, plain
 from executions.server.security.require import Viewing
-from executions.states import Reason
+from executions.states import Reason, Status
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
@@ -60,6 +61,8 @@ def show(
     """Answer with the page of one execution, and with why something was refused, which the forms still hold."""
     execution = client.executions.get(execution_id)
     output, missing = read_output(execution)
+    inputs = read_inputs(client, execution)
+    good = last_success(client, execution) if execution.status is Status.FAILED else None
     children = list(islice(client.executions.iterate(term("parent", execution.id), sort="created"), CHILDREN + 1))
     return render(
         request,
@@ -75,7 +78,9 @@ def show(
         facts=list(_facts(execution)),
         times=list(_times(execution)),
         codes=[(name, code) for name, code in (("Submitted by", execution.code), ("Ran", execution.ran)) if code],
-        inputs=_inputs(client, execution),
+        inputs=inputs,
+        good=good,
+        differences=differences_of(execution, inputs, good, read_inputs(client, good)) if good else (),
         output=output,
         missing=missing,
         series=_series(execution),
@@ -127,21 +132,6 @@ def read_output(execution: Execution) -> tuple[str | None, str]:
         return plain(execution.output), ""
     except ExecutionsError as error:
         return None, str(error)
-
-
-def _inputs(client: Client, execution: Execution) -> list[tuple[str, str]]:
-    """Give the inputs by name; those given by position too, where a worker has told which parameter that is."""
-    args = list(execution.inputs.get("args") or ())
-    named = dict(execution.inputs.get("kwargs") or {})
-    names: Sequence[str] = ()
-    if args:
-        try:
-            known = client.functions.get(execution.function).parameters
-            names = known.positional if known else ()
-        except ExecutionsError:
-            pass  # nobody knows it any more; positions have to do
-    given = [(names[at] if at < len(names) else f"#{at + 1}", value) for at, value in enumerate(args)]
-    return [(name, plain(value)) for name, value in [*given, *named.items()]]
 
 
 def _facts(e: Execution) -> Iterator[tuple[str, Any, str]]:

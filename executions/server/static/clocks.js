@@ -52,9 +52,9 @@ function places() {
   }
 }
 
-export function clocks() {
+export function clocks(live) {
   places();
   tick();
-  setInterval(() => { if (!document.hidden) tick(); }, 1000);
+  setInterval(() => { if (!document.hidden && !live.paused) tick(); }, 1000);
   document.addEventListener("executions:changed", () => { places(); tick(); });
 }

@@ -10,7 +10,7 @@ import { search } from "./search.js";
 import { Live } from "./live.js";
 
 const live = new Live();
-clocks();
+clocks(live);
 everyPage(live);
 keyboard(live);
 rows(live);

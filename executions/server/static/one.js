@@ -29,6 +29,18 @@ function exchange(selector, fresh) {
   if (selection.rangeCount && !selection.isCollapsed && old.contains(selection.anchorNode)) return;
   const folds = [...old.querySelectorAll("details")].map((fold) => fold.open);
   next.querySelectorAll("details").forEach((fold, at) => { if (at < folds.length) fold.open = folds[at]; });
+  const held = pressable(old).indexOf(document.activeElement);
+  const said = document.activeElement.textContent;
   old.replaceWith(next);
+  if (held >= 0) hold(next, pressable(next)[held], said);
   document.dispatchEvent(new Event("executions:changed"));
+}
+
+function pressable(part) { return [...part.querySelectorAll("a[href], button, summary, input:not([type=hidden])")]; }
+
+// The keyboard stays where it was. Where something else stands there by now, it must not be pressed by mistake.
+function hold(part, same, said) {
+  const kept = same?.textContent === said ? same : part;
+  if (kept === part) part.tabIndex = -1;
+  kept.focus({ preventScroll: true });
 }

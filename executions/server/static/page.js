@@ -7,6 +7,7 @@ export function url(path) {
 
 export function everyPage(live) {
   theme();
+  forget();
   const sheet = document.querySelector("[data-help-sheet]");
   const help = document.querySelector("[data-help]");
   help.hidden = false;
@@ -33,6 +34,14 @@ export function everyPage(live) {
   if (facets && matchMedia("(max-width: 900px)").matches) facets.open = false;
 }
 
+// What was just done is said once: whoever reloads the page, or is sent its address, has not done it.
+function forget() {
+  const here = new URL(location.href);
+  if (!here.searchParams.has("done")) return;
+  for (const name of ["done", "n", "skipped"]) here.searchParams.delete(name);
+  history.replaceState(history.state, "", here);
+}
+
 function theme() {
   const form = document.querySelector("[data-theme-form]");
   const button = form.querySelector("button");
@@ -53,8 +62,7 @@ function liveSwitch(live) {
   const button = document.querySelector("[data-live]");
   button.hidden = false;
   const show = () => {
-    button.setAttribute("aria-pressed", String(live.paused));
-    button.dataset.state = live.connected === null ? "wait" : live.connected ? "on" : "off";
+    button.dataset.state = live.paused ? "paused" : live.connected === null ? "wait" : live.connected ? "on" : "off";
     button.lastElementChild.textContent = live.paused ? "Paused" : live.connected === false ? "Offline" : "Live";
     button.title = live.paused ? "Live updates are paused. Click to resume." : "Live updates. Click to pause.";
   };

@@ -104,7 +104,7 @@ async function news(q, since) {
   for (const one of document.querySelectorAll('[data-count=""]')) one.textContent = total.toLocaleString("en");
   const pill = document.querySelector("[data-news]");
   if (pill && since) {
-    pill.hidden = !found.new;
+    pill.firstElementChild.hidden = !found.new;
     pill.firstElementChild.textContent = `${found.new.toLocaleString("en")} new`;
   }
 }
