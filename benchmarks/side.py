@@ -74,7 +74,7 @@ class Worker:
 
     def cpu_s(self) -> float:
         """CPU seconds of the worker and its children so far."""
-        return sum(_cpu_s(pid) for pid in (self.process.pid, *descendants(self.process.pid)))
+        return sum(cpu_s(pid) for pid in (self.process.pid, *descendants(self.process.pid)))
 
     def stop(self) -> None:
         """End it, after what it runs."""
@@ -86,7 +86,8 @@ class Worker:
             self.process.wait()
 
 
-def _cpu_s(pid: int) -> float:
+def cpu_s(pid: int) -> float:
+    """CPU seconds of one process so far."""
     try:
         parts = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

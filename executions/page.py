@@ -39,12 +39,20 @@ class Page:
 class Facet(dict[str, int]):
     """How many executions have each value of a field, the most frequent first."""
 
-    def __init__(self, counts: Mapping[str, int] | None = None, complete: bool = True, scanned: int = 0) -> None:
+    def __init__(
+        self,
+        counts: Mapping[str, int] | None = None,
+        complete: bool = True,
+        scanned: int = 0,
+        estimated: bool = False,
+    ) -> None:
         super().__init__(counts or {})
         #: Whether these are all values, of all that match. A field with very many shows its most frequent ones.
         self.complete = complete
         #: Records that were read to find these, as for a `Count`.
         self.scanned = scanned
+        #: Whether they were counted in a part of what matches, spread over all of it. A rare value may be missing.
+        self.estimated = estimated
 
 
 class Count(int):

@@ -93,10 +93,14 @@ class Executions:
         return self._queries.suggest(query, position)
 
     def facets(
-        self, query: str | None = None, by: Sequence[str] = ("status", "function", "pipeline")
+        self,
+        query: str | None = None,
+        by: Sequence[str] = ("status", "function", "pipeline"),
+        *,
+        exact: bool = True,
     ) -> dict[str, Facet]:
-        """Count those that match by the values of some fields."""
-        return self._queries.facets(query, by=by)
+        """Count those that match by the values of some fields; not `exact` is quicker where very many match."""
+        return self._queries.facets(query, by, exact)
 
     def failures(self, query: str | None = None, *, most: int = LOOK) -> Failures:
         """Give the newest failures that match, put together by what went wrong: the most frequent kind first."""

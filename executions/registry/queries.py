@@ -29,6 +29,7 @@ from executions.query.plan import RECORDS, leaves_of
 from executions.registry import facets
 from executions.registry.checkouts import Checkouts
 from executions.registry.connection import translated
+from executions.registry.facets import Part
 from executions.registry.indexes import Budget
 from executions.registry.keys import ShardKeys
 from executions.registry.outcomes import Accepted
@@ -230,10 +231,12 @@ class Queries:
         self,
         query: str | Query | None = None,
         by: str | Sequence[str] = ("status", "function", "pipeline"),
+        exact: bool = True,
     ) -> dict[str, Facet]:
         """Count the executions that match by the values of some fields, the most frequent first.
 
-        Those that have counts, see `query.fields`; at most 100 values of each. Bounded like `count`.
+        Those that have counts, see `query.fields`; at most 100 values of each. Bounded like `count`. What is not to be
+        `exact` is counted in a part of the matches where that is much quicker, and says that it is `estimated`.
         """
         fields = facets.facet_fields(by)
         plan = self._plan(query)
@@ -242,9 +245,9 @@ class Queries:
         if plan.is_everything:
             return known
         values = {field: list(facet) for field, facet in known.items()}
-        seen = run(client, [self._settled(keys, plan) for keys in shards])
-        parts = run(client, [facets.facet_steps(selection, fields, values) for selection in seen])
-        return facets.merged_facets(parts, known, seen)
+        work = None if exact else facets.SAMPLE_WORK // len(shards)
+        parts = run(client, [self._counted(keys, plan, fields, values, work) for keys in shards])
+        return facets.merged_facets(parts, known)
 
     @translated
     def suggest(self, query: str, position: int | None = None) -> list[Suggestion]:
@@ -275,8 +278,21 @@ class Queries:
 
     def _settled(self, keys: ShardKeys, plan: Plan) -> Steps[Selection]:
         selection = yield from open_selection(keys, plan, self._space.shard, Budget(_UNBOUNDED), whole=_VALUES_WHOLE)
-        yield from selection.settle(max(CHECKED_AT_MOST // self._space.shards, _CHECKED_OF_A_SHARD))
+        yield from self._settle(selection)
         return selection
+
+    def _settle(self, selection: Selection) -> Steps[None]:
+        yield from selection.settle(max(CHECKED_AT_MOST // self._space.shards, _CHECKED_OF_A_SHARD))
+
+    def _counted(
+        self, keys: ShardKeys, plan: Plan, fields: Sequence[str], values: dict[str, list[str]], work: int | None
+    ) -> Steps[Part]:
+        selection = yield from open_selection(keys, plan, self._space.shard, Budget(_UNBOUNDED), whole=_VALUES_WHOLE)
+        share = 1.0 if work is None else (yield from facets.take_part(selection))
+        if share == 1.0:
+            yield from self._settle(selection)
+        counts = yield from facets.facet_steps(selection, fields, values, work, share)
+        return counts
 
     def _plan(self, query: str | Query | None) -> Plan:
         tree = _tree(query)

@@ -30,6 +30,7 @@ class Floor:
     """A registry with workers, and the server that shows it."""
 
     url: str
+    registry: str
     client: Client
     folder: Path
     until: Path
@@ -58,7 +59,7 @@ def floor(
         try:
             eventually(lambda: len(_alive(client)) == 2, within_s=40)
             with served(registry, "ex", folder=folder / "payloads") as web:
-                made = Floor(web.url, client, folder, folder / "until")
+                made = Floor(web.url, registry, client, folder, folder / "until")
                 _morning(made)
                 yield made
         finally:

@@ -129,3 +129,12 @@ def test_a_listener_that_lags_is_told_so_and_holds_no_more_than_it_may() -> None
     said = asyncio.run(fill(Listener(None)))
     assert b"event: resync" in said
     assert said.count(b"event: x") == 1
+
+
+def test_the_greeting_does_not_move_one_who_comes_back_past_what_it_missed(client: Client, web: Web) -> None:
+    with listening(web.url) as before:
+        cursor = before[0]["id"]
+    client.submit("shop.add", 1, 2)
+    # A stream that is cut right after its greeting has told nothing else
+    with listening(web.url, **{"Last-Event-ID": cursor}) as heard:
+        assert "id" not in heard[0]

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from benchmarks.listing import Filler
 from executions import ids
 from executions.errors import InvalidInput, InvalidQuery, NotFound, Unavailable
 from executions.execution import Execution
@@ -392,3 +393,47 @@ def test_any_combination_equals_the_predicates_combined(filled: Registry, data: 
     chosen = [e for e in everything if all(QUERIES[part](e) for part in parts)]
     assert walk(filled.queries, query, sort, limit) == filled.sorted(sort, chosen)
     assert filled.queries.count(query) == len(chosen)
+
+
+def test_facets_that_need_not_be_exact_are_close_and_say_so(
+    server_url: str, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space = Space(Settings(url=server_url, namespace=namespace))
+    Filler(space).fill(8000, lambda done: None)
+    queries, by = Queries(space), ("status", "function", "worker")
+    exact = queries.facets("tag:quick", by)
+    assert queries.facets("tag:quick", by, exact=False) == exact, "what is little work is exact anyway"
+    # Where less may be read than there is
+    monkeypatch.setattr("executions.registry.facets._READ_AT_MOST", 0)
+    monkeypatch.setattr("executions.registry.facets.SAMPLE_WORK", 5 * sum(map(len, exact.values())))
+    # I expect a part of it, from the first to the last, to stand for the whole
+    about = queries.facets("tag:quick", by, exact=False)
+    for name, facet in about.items():
+        assert facet.estimated
+        assert not facet.complete
+        assert sum(facet.values()) == pytest.approx(queries.count("tag:quick"), rel=0.01)
+        most, count = next(iter(exact[name].items()))
+        assert facet[most] == pytest.approx(count, rel=0.25)
+    assert not exact["status"].estimated
+
+
+def test_facets_of_a_wide_range_are_estimated_from_places_all_over_it(
+    server_url: str, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space = Space(Settings(url=server_url, namespace=namespace))
+    Filler(space).fill(6000, lambda done: None)
+    queries = Queries(space)
+    monkeypatch.setattr("executions.registry.selection.SMALL_SPAN", 100)
+    monkeypatch.setattr("executions.registry.facets._PART", 1000)
+    # The range alone, with what has fewer matches than it, and with what has more
+    for query in (
+        "finished:>=-1h",
+        "finished:>=-1h tag:quick",
+        "duration:>0 finished:>=-1h",
+        "finished:>=-1h -tag:rare",
+    ):
+        exact = queries.facets(query, "status")["status"]
+        about = queries.facets(query, "status", exact=False)["status"]
+        assert about.estimated, query
+        for value, count in exact.items():
+            assert about.get(value, 0) == pytest.approx(count, rel=0.25, abs=60), f"{query} {value}"

@@ -179,6 +179,7 @@ class FacetValues(BaseModel):
 
     values: dict[str, int]
     complete: bool = Field(description="Whether these are all values; a field with very many shows its most frequent.")
+    estimated: bool = Field(description="Whether they were counted in a part of what matches.")
 
 
 class Facets(BaseModel):
@@ -189,7 +190,12 @@ class Facets(BaseModel):
     @classmethod
     def of(cls, found: Mapping[str, Facet]) -> Facets:
         """Take them from what the client counts."""
-        return cls(facets={name: FacetValues(values=facet, complete=facet.complete) for name, facet in found.items()})
+        return cls(
+            facets={
+                name: FacetValues(values=facet, complete=facet.complete, estimated=facet.estimated)
+                for name, facet in found.items()
+            }
+        )
 
 
 def _besides(execution: Execution) -> dict[str, Any]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import chain
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from fastapi.responses import PlainTextResponse
 
 from executions.client import Client
@@ -22,9 +23,10 @@ _Sample = tuple[dict[str, str], float]
 
 
 @router.get("/metrics", response_class=PlainTextResponse)
-def prometheus(client: Viewing) -> PlainTextResponse:
+def prometheus(request: Request, client: Viewing) -> PlainTextResponse:
     """Give the numbers of the fleet in Prometheus' text format. Needs `view`."""
-    lines = [line for name, kind, about, samples in _families(client) for line in _told(name, kind, about, samples)]
+    families = chain(_families(client), _own(request.app.state.live.streams))
+    lines = [line for name, kind, about, samples in families for line in _told(name, kind, about, samples)]
     return PlainTextResponse("\n".join(lines) + "\n", media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
@@ -67,6 +69,10 @@ def _families(client: Client) -> Iterator[tuple[str, str, str, list[_Sample]]]:
         "Time that the registry took to answer.",
         [({}, client.ping())],
     )
+
+
+def _own(streams: int) -> Iterator[tuple[str, str, str, list[_Sample]]]:
+    yield "executions_streams", "gauge", "Streams of events that this process has open.", [({}, streams)]
 
 
 def _told(name: str, kind: str, about: str, samples: Iterable[_Sample]) -> Iterator[str]:

@@ -75,6 +75,11 @@ class Hub:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._begun: asyncio.Future[None] | None = None
 
+    @property
+    def streams(self) -> int:
+        """How many streams are open."""
+        return len(self._listeners)
+
     async def listen(self, execution_id: str | None = None, since: str | None = None) -> AsyncIterator[bytes]:
         """Give a stream's bytes: what was missed since a cursor, then what happens."""
         await self._begin()

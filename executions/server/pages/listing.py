@@ -42,6 +42,7 @@ class Choice:
     count: int
     chosen: bool
     url: str
+    about: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,11 @@ class Listing:
     statuses: tuple[Choice, ...]
     facets: tuple[tuple[str, tuple[Choice, ...], bool], ...]
     note: str = ""
+
+    @property
+    def about(self) -> bool:
+        """Whether the total is an estimate."""
+        return any(one.about for one in self.statuses)
 
 
 @router.get("/executions")
@@ -98,8 +104,8 @@ def news(request: Request, client: Viewing) -> Response:
     since = request.query_params.get("since", "")
     search = Search.read(asked.q)
     new = client.executions.count(search.and_also(f"created:>{quote(since)}")) if since else 0
-    counts = client.executions.facets(search.without("status"), by=("status",))["status"]
-    return JSONResponse({"new": new, "counts": {status.value: counts.get(status, 0) for status in Status}})
+    counts = client.executions.facets(search.without("status"), by=("status",), exact=False)["status"]
+    return JSONResponse({"new": new, "counts": {status.value: count_of(counts, status) for status in Status}})
 
 
 def _batches(ids: Sequence[str]) -> list[list[str]]:
@@ -116,12 +122,12 @@ def _look(client: Client, asked: Asked) -> Listing:
         return Listing(page, None, (), (), note=_said_of(page))
     search = Search.read(asked.q)
     try:
-        counts = client.executions.facets(search.without("status") or None, by=("status",))["status"]
-        facets = client.executions.facets(asked.q or None, by=FACETS)
+        counts = client.executions.facets(search.without("status") or None, by=("status",), exact=False)["status"]
+        facets = client.executions.facets(asked.q or None, by=FACETS, exact=False)
     except InvalidQuery as error:
         return Listing(page, None, (), (), note=f"No counts: {error.message}.")
     chosen = search.values("status")
-    total = sum(n for status, n in counts.items() if not chosen or status in _meant(chosen))
+    total = sum(count_of(counts, status) for status in counts if not chosen or status in _meant(chosen))
     return Listing(page, total, _statuses(asked, search, counts), _facets(asked, search, facets))
 
 
@@ -137,13 +143,15 @@ def _meant(values: Sequence[str]) -> set[str]:
 
 def _statuses(asked: Asked, search: Search, counts: Facet) -> tuple[Choice, ...]:
     chosen = _meant(search.values("status"))
-    every = Choice("", sum(counts.values()), not chosen, asked.url(q=search.without("status")))
+    total = sum(count_of(counts, status) for status in counts)
+    every = Choice("", total, not chosen, asked.url(q=search.without("status")), counts.estimated)
     each = (
         Choice(
             status.value,
-            counts.get(status, 0),
+            count_of(counts, status),
             status.value in chosen,
             asked.url(q=search.without("status") if chosen == {status.value} else search.only("status", status.value)),
+            counts.estimated,
         )
         for status in Status
     )
@@ -160,11 +168,23 @@ def _facets(asked: Asked, search: Search, facets: dict[str, Facet]) -> tuple[tup
         # One value that all have says nothing.
         if chosen or len(counts) > 1 or (counts and field in ("function", "queue")):
             choices = tuple(
-                Choice(value, counts[value], value in chosen, asked.url(q=search.toggled(field, value)))
+                Choice(
+                    value,
+                    count_of(facets[field], value),
+                    value in chosen,
+                    asked.url(q=search.toggled(field, value)),
+                    facets[field].estimated,
+                )
                 for value in shown
             )
             found.append((field, choices, len(counts) > len(shown)))
     return tuple(found)
+
+
+def count_of(facet: Facet, value: str) -> int:
+    """Give a count; of an estimate the two digits that it is good for."""
+    count = facet.get(value, 0)
+    return round(count, 2 - len(str(count))) if facet.estimated else count
 
 
 def _context(asked: Asked, found: Listing) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from executions.client.health import State
 from executions.queue import Queue
 from executions.server.pages.asked import Asked
 from executions.server.pages.fleet import queues_of, state_of
+from executions.server.pages.listing import count_of
 from executions.server.pages.search import term
 from executions.server.pages.site import PageRoute, link, render
 from executions.server.pages.words import ago, now, rough, some
@@ -56,7 +57,8 @@ def overview(request: Request, client: Viewing) -> Response:
     queues = queues_of(client)
     needs = sorted(_needs(client, workers, queues), key=lambda need: need.weight != "bad")
     running = client.executions.list("status:running", sort="started", limit=_RUNNING).items
-    day = client.executions.facets(f"finished:>={NEWS}", by=("status",))["status"]
+    counted = client.executions.facets(f"finished:>={NEWS}", by=("status",), exact=False)["status"]
+    day = {status: count_of(counted, status) for status in counted}
     return render(
         request,
         "overview.html",
@@ -66,6 +68,7 @@ def overview(request: Request, client: Viewing) -> Response:
         running=running,
         queues=queues,
         alive=[one for one in workers if one.alive],
+        about=counted.estimated,
         health=_sentence(workers, queues, day),
         asked=Asked(),
     )
