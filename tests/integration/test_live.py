@@ -15,7 +15,8 @@ import pytest
 
 from executions import Client, connect
 from executions.server.live.hub import MOST, WAITING, Listener
-from tests.conftest import Eventually
+from tests.conftest import Eventually, StartServer
+from tests.kills import storm
 from tests.web import Web, served
 
 
@@ -138,3 +139,8 @@ def test_the_greeting_does_not_move_one_who_comes_back_past_what_it_missed(clien
     # A stream that is cut right after its greeting has told nothing else
     with listening(web.url, **{"Last-Event-ID": cursor}) as heard:
         assert "id" not in heard[0]
+
+
+@pytest.mark.slow
+def test_kills_under_load_leave_no_gap_in_any_history_nor_live_log(start_server: StartServer, tmp_path: Path) -> None:
+    assert storm(start_server().url, tmp_path, kills=3, seed=3) == []
