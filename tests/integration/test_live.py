@@ -142,5 +142,6 @@ def test_the_greeting_does_not_move_one_who_comes_back_past_what_it_missed(clien
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_kills_under_load_leave_no_gap_in_any_history_nor_live_log(start_server: StartServer, tmp_path: Path) -> None:
     assert storm(start_server().url, tmp_path, kills=3, seed=3) == []
