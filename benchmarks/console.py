@@ -40,7 +40,8 @@ ROOT = Path(__file__).parents[1]
 LIST_MS, DETAIL_MS, FACETS_MS, COLD_MS = 100, 80, 100, 600
 
 QUERIES = ("", "status:failed", "status:failed AND queue:q1", "function:tasks.f2 AND status:success", "tag:rare",
-           "pipeline:p3 AND -status:success", "property:epochs>40 AND status:failed", "tag:needle")  # fmt: skip
+           "pipeline:p3 AND -status:success", "property:epochs>40 AND status:failed", "tag:needle",
+           "finished:>=-24h AND status:failed", "duration:>1ms")  # fmt: skip
 
 #: Seconds that a load is watched for.
 WATCHED_S = 20.0
