@@ -37,7 +37,7 @@ _READ_AT_MOST = 2000
 SAMPLE_WORK = 12_000
 
 #: Executions that stand for all those of a wide range of times, and in how many places of it they are taken.
-_PART = 2000
+_PART = 1000
 _PLACES = 40
 
 _STATUS_TERMS = tuple(f"status:{status}" for status in Status)
@@ -166,7 +166,6 @@ def _spread_members(keys: ShardKeys, span: Span, size: int) -> Steps[list[int]]:
     """Give some members of a range, in places that lie evenly over it. By rank: an offset would be walked to."""
     key, (low, _) = score_key(keys, span.field), score_bounds(span)
     (first,) = yield [zcount(key, "-inf", low if low == "-inf" else f"({low}")]
-    first = 0 if low == "-inf" else first
     each = _PART // _PLACES
     starts = [first + at * (size - each) // (_PLACES - 1) for at in range(_PLACES)]
     pieces = yield [by_name("zrange", key, start, start + each - 1) for start in starts]

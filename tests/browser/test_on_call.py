@@ -57,6 +57,30 @@ def test_the_keyboard_alone_leads_from_the_list_to_the_next_failure(floor: Floor
     expect(page).to_have_url(re.compile("/logs"))
 
 
+def test_keys_select_rows_act_on_them_and_lead_to_the_last_success(floor: Floor, open_page: Open) -> None:
+    page = open_page("/executions?q=status:failed")
+    ready = page.get_by_role("button", name="Keyboard shortcuts")
+    expect(ready).to_be_visible()
+    for key in "jxjx":
+        page.keyboard.press(key)
+    expect(page.locator("[data-selected]")).to_have_text("2 selected")
+    expect(page.locator("tr[data-at] .open")).to_be_focused()
+    page.keyboard.press("a")
+    expect(page.get_by_role("button", name="Rerun…")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Rerun 2 executions?")
+    page.goto(f"/executions/{floor.ids['failed']}")
+    expect(ready).to_be_visible()
+    page.keyboard.press("c")
+    expect(page.locator(".headline")).to_contain_text("Completed")
+    # Among the failures the groups are gone through
+    page.goto("/failures")
+    expect(ready).to_be_visible()
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("region", name="Error")).to_be_visible()
+
+
 @pytest.mark.feature("C83")
 def test_a_row_is_patched_where_it_stands_and_what_is_new_is_counted(
     floor: Floor, open_page: Open, eventually: Eventually
