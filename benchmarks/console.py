@@ -5,7 +5,8 @@
     python -m benchmarks.console --url redis://... --namespace listing    measures what is there, and only reads it
     python -m benchmarks.console --only watched          what 200 viewers cost while 500 executions a second run
 
-The pages are asked for over HTTP of an `executions serve` of its own, rendered and sent as a browser gets them.
+The pages are asked for over HTTP of an `executions serve` of its own, rendered and sent as a browser gets them. Where
+others use the machine, times say little; so the work is told too: milliseconds of CPU of web process and server.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from executions.clock import SYSTEM_CLOCK
 from executions.registry.queries import Queries
 from executions.registry.space import Space
 from executions.settings import Settings
-from tests.web import served
+from tests.web import Web, served
 
 ROOT = Path(__file__).parents[1]
 
@@ -50,18 +51,24 @@ WATCHED_S = 20.0
 class Over:
     """One server of pages, asked as a browser asks."""
 
-    def __init__(self, url: str, repeat: int) -> None:
-        self._client = httpx.Client(base_url=url, timeout=60)
-        self._repeat = repeat
+    def __init__(self, web: Web, space: Space, repeat: int) -> None:
+        self._client = httpx.Client(base_url=web.url, timeout=60)
+        self._web, self._space, self._repeat = web, space, repeat
         self.missed: list[str] = []
 
     def time(self, name: str, path: str, target: float, **params: Any) -> None:
         """Measure one address and print it."""
         size = len(self._client.get(path, params=params).raise_for_status().content)
+        before = self._work_s()
         took = timed(lambda: self._client.get(path, params=params), self._repeat)
-        tell(name, took, f"{size / 1024:,.0f} KB")
+        work = (self._work_s() - before) / self._repeat * 1000
+        tell(name, took, f"{work:6.0f}   {size / 1024:4,.0f} KB")
         if percentile(took, 0.95) > target:
             self.missed.append(f"{name}: {percentile(took, 0.95):.0f} ms, not {target:g}")
+
+    def _work_s(self) -> float:
+        used = self._space.client.info("cpu")
+        return cpu_s(self._web.process.pid) + float(used["used_cpu_user"]) + float(used["used_cpu_sys"])
 
     def first_id(self, query: str, sort: str = "-created") -> str:
         """Give the id of the first of a list."""
@@ -71,7 +78,7 @@ class Over:
 
 def pages(over: Over) -> None:
     """Measure lists, details and counts."""
-    print(f"\n  {'the page of 50 with counts and filters':<44} {'p50 ms':>8} {'p95 ms':>8}")
+    print(f"\n  {'the page of 50 with counts and filters':<44} {'p50 ms':>8} {'p95 ms':>8}    CPU ms")
     for query in QUERIES:
         over.time(query or "all", "/executions", LIST_MS, q=query)
     over.time("status:failed, by duration", "/executions", LIST_MS, q="status:failed", sort="-duration")
@@ -222,7 +229,7 @@ def main() -> int:
                 Filler(space).fill(options.executions, lambda done: None)
             print(f"{Queries(space).count():,} executions")
             with served(url, options.namespace, folder=Path(folder)) as web:
-                over = Over(web.url, options.repeat)
+                over = Over(web, space, options.repeat)
                 if options.only != "browser":
                     pages(over)
                 if options.only != "pages":

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from executions import Client, Execution, connect
 from executions.errors import ExecutionsError
@@ -21,6 +21,9 @@ from tests.web import served
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
+
+#: Milliseconds that a page has to become what is expected, on a machine that runs other tests too.
+PATIENCE_MS = 15_000
 
 ENVIRON = os.environ  # noqa: TID251
 
@@ -133,6 +136,7 @@ def chromium(request: pytest.FixtureRequest) -> Iterator[Browser]:
     if program is None:
         is_ci = ENVIRON.get("CI", "").lower() not in ("", "0", "false")
         (pytest.fail if is_ci else pytest.skip)("chromium is not installed")
+    expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as driver:
         # Root has no sandbox of its own; in a container it is the only user.
         browser = driver.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
@@ -162,7 +166,7 @@ class OpenPage:
         options.setdefault("viewport", {"width": 1440, "height": 900})
         context = self._browser.new_context(base_url=self._url, **options)
         self._contexts.append(context)
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(PATIENCE_MS)
         page = context.new_page()
         page.on("request", lambda request: self._asked(request.url))
         page.on("console", lambda message: self._heard(message.type, message.text))

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Floor
-from tests.browser.test_looks import PAGES
+from tests.browser.test_looks import PAGES, PICTURES
 
 Open = Callable[..., Page]
 
@@ -80,21 +80,29 @@ def test_every_page_can_be_read_named_and_hit(floor: Floor, open_page: Open, the
 @THEMES
 def test_so_can_what_a_page_becomes_in_use(floor: Floor, open_page: Open, theme: str) -> None:
     page = open_page("/executions", color_scheme=theme)
+
+    def look(name: str) -> None:
+        page.screenshot(path=PICTURES / f"used-{name}-{theme}.png")
+        agree({name: wrong(page)})
+
+    expect(page.locator("[data-live][data-state=on]")).to_be_visible()
+    floor.run("orders.charge", 7, amount=1.0)
+    expect(page.locator("[data-news] a")).to_be_visible()
     page.locator("tbody .pick input").first.check()
     page.locator("tbody tr").nth(2).hover()
     page.keyboard.press("j")
-    agree({page.url: wrong(page)})
+    look("selected")
     page.get_by_role("button", name="Rerun…").click()
     expect(page.get_by_role("heading", level=1)).to_contain_text("Rerun")
-    agree({page.url: wrong(page)})
+    look("confirm")
     page.goto(f"/executions/{floor.ids['running']}")
     page.get_by_text("Terminate…").click()
-    agree({page.url: wrong(page)})
+    look("menu")
     page.keyboard.press("Escape")
     expect(page.get_by_text("Terminate…")).to_be_focused()
     page.keyboard.press("?")
     expect(page.get_by_role("dialog")).to_be_visible()
-    agree({page.url: wrong(page)})
+    look("keys")
 
 
 @THEMES
