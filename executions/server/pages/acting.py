@@ -8,7 +8,7 @@ from executions.errors import Conflict, InvalidInput
 from executions.server.pages.detail import show
 from executions.server.pages.site import PageRoute, Sent, redirect
 from executions.server.security.require import Operating
-from executions.states import Status
+from executions.states import Reason
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
@@ -26,7 +26,8 @@ def terminate(request: Request, client: Operating, execution_id: str, sent: Sent
     after = execution.terminate(
         cause=sent.text("cause"), force=mode == "force", grace=float(grace) if mode == "grace" else None
     )
-    done = "cancel" if after.status is Status.TERMINATED else "terminate"
+    # What ran may have stopped by the time that it is looked at again.
+    done = "cancel" if after.reason is Reason.CANCELLED else "terminate"
     return redirect(request, f"/executions/{execution_id}", done=done, **{"in": sent.get("in")})
 
 
