@@ -12,7 +12,7 @@ from rich.color import ColorSystem
 
 from executions.cli import render, waiting
 from executions.cli.documents import as_csv
-from executions.cli.listing import _COLUMNS, _PLAIN_COLUMNS, compose
+from executions.cli.listing import _PLAIN_COLUMNS, COLUMNS, compose
 from executions.cli.session import Output, Session
 from executions.execution import ErrorInfo, Execution, StopRequest
 from executions.states import Reason, Status
@@ -46,20 +46,20 @@ def printed(width: int, *, terminal: bool, columns: Any, rows: list[Execution]) 
 
 @pytest.mark.parametrize("width", [72, 80, 100, 120, 160, 200])
 def test_a_table_fits_the_terminal_and_no_id_is_cut(width: int) -> None:
-    lines = printed(width, terminal=True, columns=_COLUMNS, rows=[DONE] * 3)
+    lines = printed(width, terminal=True, columns=COLUMNS, rows=[DONE] * 3)
     assert all(len(line) <= width for line in lines), lines
     assert all(DONE.id in line for line in lines[1:])
     assert len(lines) == 4
 
 
 def test_a_name_loses_its_beginning() -> None:
-    (_, line) = printed(80, terminal=True, columns=_COLUMNS, rows=[DONE])
+    (_, line) = printed(80, terminal=True, columns=COLUMNS, rows=[DONE])
     assert "there_is" in line
     assert "shop." not in line
 
 
 def test_on_a_terminal_that_is_too_narrow_the_id_is_still_whole() -> None:
-    assert DONE.id in printed(20, terminal=True, columns=_COLUMNS, rows=[DONE])[1]
+    assert DONE.id in printed(20, terminal=True, columns=COLUMNS, rows=[DONE])[1]
 
 
 def test_in_a_pipe_nothing_is_cut_and_each_row_is_as_many_words() -> None:
@@ -71,7 +71,7 @@ def test_in_a_pipe_nothing_is_cut_and_each_row_is_as_many_words() -> None:
 
 
 def test_columns_that_are_only_shown_where_there_is_room_are_left_out_when_empty() -> None:
-    head = printed(200, terminal=True, columns=_COLUMNS, rows=[replace(DONE, tags=())])[0]
+    head = printed(200, terminal=True, columns=COLUMNS, rows=[replace(DONE, tags=())])[0]
     assert "TAGS" not in head
     assert "QUEUE" in head
 
@@ -101,12 +101,12 @@ def test_each_status_has_a_colour() -> None:
 def test_what_others_wrote_cannot_move_the_cursor() -> None:
     evil = "a\x1b]0;title\x07b\x9bc\rd"
     assert all(sign not in render.safe(evil) for sign in "\x1b\x07\x9b\r")
-    (_, line) = printed(200, terminal=True, columns=_COLUMNS, rows=[replace(DONE, message=evil)])
+    (_, line) = printed(200, terminal=True, columns=COLUMNS, rows=[replace(DONE, message=evil)])
     assert "\x1b]" not in line
 
 
 def test_brackets_in_what_others_wrote_are_text() -> None:
-    (_, line) = printed(200, terminal=True, columns=_COLUMNS, rows=[replace(DONE, message="[red]x[/red] :smile:")])
+    (_, line) = printed(200, terminal=True, columns=COLUMNS, rows=[replace(DONE, message="[red]x[/red] :smile:")])
     assert "[red]x[/red] :smile:" in line
 
 
