@@ -28,6 +28,10 @@ app.set_default()
 #: Seconds between two lines of the ledger: what a stop that was confirmed must end.
 TICK_S = 0.05
 
+#: Bytes that each `mark` leaves behind, for whoever wants to see a soak fail.
+LEAK = int(ENVIRON.get("CHAOS_LEAK", "0"))
+leaked: list[bytearray] = []
+
 ledger = Writer(ENVIRON["CHAOS_LEDGER"])
 
 
@@ -98,6 +102,8 @@ def mark(number: int) -> int:
     """Leave one line, and take no time."""
     ledger.write("begin")
     print(number)
+    if LEAK:
+        leaked.append(bytearray(LEAK))
     return number
 
 

@@ -91,12 +91,17 @@ class Fleet:
             "PYTHONPATH": str(ROOT),
         }
 
+    def queues(self, member: Member) -> list[str]:
+        return ["chaos", f"canary.{member.name}", *(["hungry"] if member.pool == "prefork" else [])]
+
+    def concurrency(self, member: Member) -> int:
+        return 1 if member.pool == "solo" else 3
+
     def start(self, member: Member) -> None:
-        queues = ["chaos", f"canary.{member.name}", *(["hungry"] if member.pool == "prefork" else [])]
-        concurrency = "1" if member.pool == "solo" else "3"
         command = [
             sys.executable, "-m", "tests.moved", "-A", "tests.chaos.app", "worker", "-P", member.pool,
-            "-c", concurrency, "-n", member.worker, "-Q", ",".join(queues), "--loglevel", "INFO",
+            "-c", str(self.concurrency(member)), "-n", member.worker, "-Q", ",".join(self.queues(member)),
+            "--loglevel", "INFO",
         ]  # fmt: skip
         environ = {**self.environ([proxy.port for proxy in member.proxies]), "MOVED_BY": str(member.clock)}
         mark = f"{self.folder}:"
