@@ -97,3 +97,21 @@ def test_a_function_outlives_a_restart_of_the_server(start_server: StartServer, 
     finally:
         fleet_maker.close()
         server.stop()
+
+
+@pytest.mark.parametrize(
+    "option", [("--max-tasks-per-child", "3"), ("--max-memory-per-child", "1")], ids=["calls", "memory"]
+)
+def test_children_that_are_replaced_before_they_grow_cost_no_execution_an_attempt(
+    fleet: Fleet, option: tuple[str, str]
+) -> None:
+    # Given a worker that replaces each child after three calls, or at once for what memory it has
+    worker = fleet.start("prefork", 2, *option)
+    executions = [fleet.client.submit("shop.add", number, 1) for number in range(20)]
+    done = [one.wait(timeout=60) for one in executions]
+    # I expect each execution to have run once, in one of many children, and nobody to be called lost
+    assert [(one.status, one.attempts, one.output) for one in done] == [
+        ("success", 1, number + 1) for number in range(20)
+    ]
+    assert len({one.attempts_log[0].pid for one in done}) >= 6
+    assert "lost" not in worker.log
