@@ -15,6 +15,20 @@ from tests.conftest import StartServer
 QUICK = {"EXECUTIONS_LEASE_S": "3", "EXECUTIONS_BEAT_S": "0.5"}
 
 
+#: The shop, in a worker one thread of which looks at its app all the time, as ours do at times.
+WATCHED = """
+import threading
+from celery.signals import worker_init
+from shop import app
+
+def look():
+    while True:
+        app.tasks
+
+worker_init.connect(lambda **_: threading.Thread(target=look, daemon=True).start(), weak=False)
+"""
+
+
 @pytest.fixture
 def quick(server_url: str, tmp_path: Path) -> Iterator[Fleet]:
     """A fleet whose lost workers are noticed within seconds."""
@@ -115,3 +129,16 @@ def test_children_that_are_replaced_before_they_grow_cost_no_execution_an_attemp
     ]
     assert len({one.attempts_log[0].pid for one in done}) >= 6
     assert "lost" not in worker.log
+
+
+def test_children_work_whatever_their_workers_threads_did_when_they_were_forked(fleet: Fleet) -> None:
+    # Given a worker whose children are forked while another thread looks at the app
+    (fleet.folder / "watched.py").write_text(WATCHED)
+    go_on = fleet.path()
+    held = [fleet.client.submit("shop.hold", go_on) for _ in range(6)]
+    fleet.start("prefork", 6, app="watched")
+    # I expect each of them to take a job
+    for one in held:
+        fleet.running(one)
+    Path(go_on).touch()
+    assert {fleet.done(one).status for one in held} == {"success"}

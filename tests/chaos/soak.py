@@ -51,7 +51,7 @@ LEFT_S = 60.0
 
 #: A worker's connections as docs/operations.md has them: for each queue, for each place where a function runs in the
 #: process itself, and besides. A child process has a few of its own.
-BY_QUEUE, BY_SLOT, BESIDES, OF_CHILD = 4, 3, 20, 6
+BY_QUEUE, BY_SLOT, BESIDES, OF_CHILD = 4, 3, 20, 3
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Soak(Storm):
 
     def __init__(self, fleet: Fleet) -> None:
         super().__init__(fleet, lambda text: None)
-        #: By worker and process: `parent`, or the pid of a child.
+        #: By worker and process: the parent or a child, with its pid.
         self.samples: dict[tuple[str, str], list[Sample]] = defaultdict(list)
         self.accepted: set[str] = set()
         self._measure_at = 0.0
@@ -140,12 +140,12 @@ class Soak(Storm):
             inherited |= own
             kib = resident_kib(pid)
             if kib:
-                name = "parent" if pid == parent else str(pid)
+                name = f"{'parent' if pid == parent else 'child'} {pid}"
                 self.samples[member.name, name].append(Sample(len(self.accepted), kib, len(own)))
 
     def budget(self, worker: str, process: str) -> int:
         """Give how many connections a process may have."""
-        if process != "parent":
+        if not process.startswith("parent"):
             return OF_CHILD
         member = next(one for one in self.fleet.members if one.name == worker)
         slots = 0 if member.pool == "prefork" else self.fleet.concurrency(member)

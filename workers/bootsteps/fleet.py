@@ -28,6 +28,7 @@ from workers.bootsteps.children import Children, request_of
 from workers.bootsteps.condition import Condition
 from workers.bootsteps.drain import Drain
 from workers.bootsteps.ear import Ear
+from workers.bootsteps.forks import renew_locks
 from workers.bootsteps.functions import Teller
 from workers.bootsteps.pacemaker import Pacemaker
 from workers.bootsteps.presence import Presence
@@ -71,6 +72,7 @@ class Fleet(bootsteps.StartStopStep):
         install_revoke()
         rabbitmq.use_defaults(parent.app, place.pool)
         if place.pool == "prefork":
+            renew_locks()
             signals.worker_process_init.connect(self._in_child, weak=False)
             signals.worker_ready.connect(lambda **_: remember_busy_children(parent.pool), weak=False)
         else:
