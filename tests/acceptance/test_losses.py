@@ -131,14 +131,14 @@ def test_children_that_are_replaced_before_they_grow_cost_no_execution_an_attemp
     assert "lost" not in worker.log
 
 
-def test_children_work_whatever_their_workers_threads_did_when_they_were_forked(fleet: Fleet) -> None:
+def test_children_work_whatever_their_workers_threads_did_when_they_were_forked(quick: Fleet) -> None:
     # Given a worker whose children are forked while another thread looks at the app
-    (fleet.folder / "watched.py").write_text(WATCHED)
-    go_on = fleet.path()
-    held = [fleet.client.submit("shop.hold", go_on) for _ in range(6)]
-    fleet.start("prefork", 6, app="watched")
+    (quick.folder / "watched.py").write_text(WATCHED)
+    go_on = quick.path()
+    held = [quick.client.submit("shop.hold", go_on) for _ in range(6)]
+    quick.start("prefork", 6, app="watched")
     # I expect each of them to take a job
     for one in held:
-        fleet.running(one)
+        quick.running(one)
     Path(go_on).touch()
-    assert {fleet.done(one).status for one in held} == {"success"}
+    assert {quick.done(one).status for one in held} == {"success"}
