@@ -15,39 +15,10 @@ from tests.conftest import StartServer
 QUICK = {"EXECUTIONS_LEASE_S": "3", "EXECUTIONS_BEAT_S": "0.5"}
 
 
-#: The shop, in a worker that has a thread look at its app whenever a child is forked.
-WATCHED = """
-import threading
-from celery import Celery
-from celery.signals import worker_before_create_process
-from shop import app
-
-looks = threading.Event()
-
-def look():
-    with vars(Celery)["tasks"].lock:
-        looks.set()
-        threading.Event().wait(1)
-
-def begin(**_):
-    looks.clear()
-    threading.Thread(target=look, daemon=True).start()
-    looks.wait(5)
-
-worker_before_create_process.connect(begin, weak=False)
-"""
-
-
 @pytest.fixture
 def quick(server_url: str, tmp_path: Path) -> Iterator[Fleet]:
     """A fleet whose lost workers are noticed within seconds."""
     yield from make_fleet(server_url, tmp_path, **QUICK)
-
-
-@pytest.fixture
-def fresh(server_url: str, tmp_path: Path) -> Iterator[Fleet]:
-    """A fleet whose workers are the test's own."""
-    yield from make_fleet(server_url, tmp_path)
 
 
 @pytest.mark.feature("D62", "X06", "F83")
@@ -144,16 +115,3 @@ def test_children_that_are_replaced_before_they_grow_cost_no_execution_an_attemp
     ]
     assert len({one.attempts_log[0].pid for one in done}) >= 6
     assert "lost" not in worker.log
-
-
-def test_children_work_whatever_their_workers_threads_did_when_they_were_forked(fresh: Fleet) -> None:
-    # Given a worker whose children are forked while another thread looks at the app
-    (fresh.folder / "watched.py").write_text(WATCHED)
-    go_on = fresh.path()
-    held = [fresh.client.submit("shop.hold", go_on) for _ in range(2)]
-    fresh.start("prefork", 2, app="watched")
-    # I expect each of them to take a job
-    for one in held:
-        fresh.running(one)
-    Path(go_on).touch()
-    assert {fresh.done(one).status for one in held} == {"success"}
