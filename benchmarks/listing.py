@@ -79,6 +79,9 @@ COUNTS = (None, "status:failed", "status:failed queue:q1", "tag:rare", "-status:
           "created:{t40} TO {t60}", "duration:>{d50}us status:failed", "property:epochs>2",
           "property:epochs>2 status:failed", "nowhere")  # fmt: skip
 
+STATS = (None, "status:success", "status:failed queue:q1", "tag:rare", "-status:success pipeline:p1", "pipeline:p1",
+         "duration:>{d50}us status:failed", "property:epochs>2", "reason:timeout", "mnist", "nowhere")  # fmt: skip
+
 
 @dataclass
 class Filler:
@@ -202,10 +205,20 @@ def measure(queries: Queries, space: Space, repeat: int) -> float:
     for query in COUNTS:
         text = query.format(**points) if query else None
         tell(str(text)[:44], timed(lambda text=text: queries.count(text), repeat // 4 or 1), queries.count(text))  # type: ignore[misc]
+    _measure_stats(queries, points, repeat)
     print("\n  facets by status, function, pipeline")
     for query in (None, "status:failed", "queue:q1", "tag:rare"):
         tell(str(query), timed(lambda query=query: queries.facets(query), repeat // 8 or 1))  # type: ignore[misc]
     return worst
+
+
+def _measure_stats(queries: Queries, points: dict[str, object], repeat: int) -> None:
+    print("\n  statistics of 24 hours in 48 steps")
+    for query in STATS:
+        text = query.format(**points) if query else None
+        found = queries.stats(text)
+        note = f"{found.scanned:,} records, {found.total.ended:,} ended{'' if found.complete else ', estimated'}"
+        tell(str(text)[:44], timed(lambda text=text: queries.stats(text), repeat // 4 or 1), note)  # type: ignore[misc]
 
 
 def _full(queries: Queries, query: str | None, sort: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 from executions.client.bulks import BulksView
@@ -19,6 +20,7 @@ from executions.query import Suggestion
 from executions.registry.events import EventFeed, feed
 from executions.registry.queries import Queries
 from executions.states import Reason
+from executions.stats import Stats
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,21 @@ class Executions:
     ) -> dict[str, Facet]:
         """Count those that match by the values of some fields; not `exact` is quicker where very many match."""
         return self._queries.facets(query, by, exact)
+
+    def stats(
+        self,
+        query: str | None = None,
+        since: str | datetime = "-24h",
+        until: str | datetime = "now",
+        step: str | float | timedelta | None = None,
+    ) -> Stats:
+        """Sum up those that match over time: how many were created, started and finished, rates, percentiles.
+
+        `since` and `until` are times as in a query, `step` is a length such as `1h`, or seconds; there are at most
+        200 steps. What is read is bounded: beyond some thousand executions the numbers are estimates from a sample
+        that is spread over the time, and `complete` is false.
+        """
+        return self._queries.stats(query, since, until, step)
 
     def failures(self, query: str | None = None, *, most: int = LOOK) -> Failures:
         """Give the newest failures that match, put together by what went wrong: the most frequent kind first."""

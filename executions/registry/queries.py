@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
+from executions.clock import to_us
 from executions.errors import InvalidInput, NotFound
 from executions.execution import Execution
 from executions.page import Count, Facet, Page
@@ -26,6 +28,7 @@ from executions.query import (
 )
 from executions.query.fields import FIELDS
 from executions.query.plan import RECORDS, leaves_of
+from executions.query.times import read_length, read_moment
 from executions.registry import facets
 from executions.registry.checkouts import Checkouts
 from executions.registry.connection import translated
@@ -46,12 +49,14 @@ from executions.registry.rows import (
     summary,
     text,
 )
+from executions.registry.sampling import look
 from executions.registry.selection import Selection, open_selection
 from executions.registry.space import Space
 from executions.registry.subjects import codes_of_columns
 from executions.registry.submission import Submission
 from executions.registry.values import read_names
 from executions.registry.walks import begin_walk
+from executions.stats import Stats, Window, sum_up
 
 #: Largest page.
 MAX_LIMIT = 500
@@ -250,6 +255,27 @@ class Queries:
         return facets.merged_facets(parts, known)
 
     @translated
+    def stats(
+        self,
+        query: str | Query | None = None,
+        since: str | datetime = "-24h",
+        until: str | datetime = "now",
+        step: str | float | timedelta | None = None,
+    ) -> Stats:
+        """Sum up what was created, started and finished in a stretch of time, step by step and as a whole.
+
+        What is read is bounded, see `registry.sampling`: beyond that the numbers are estimates, and not `complete`.
+        """
+        tree, now_us = _tree(query), self._server_us()
+        begin_us, end_us = _moment(since, now_us, "since"), _moment(until, now_us, "until")
+        window = Window.of(begin_us, end_us, None if step is None else _length(step))
+        plan, shards = make_plan(tree, now_us), self._space.all_keys()
+        steps = [look(keys, plan, self._space.shard, window, len(shards)) for keys in shards]
+        parts = run(self._space.client, steps)
+        seen = (one for part in parts for one in part.seen)
+        return sum_up(seen, window, all(part.complete for part in parts), sum(part.scanned for part in parts))
+
+    @translated
     def suggest(self, query: str, position: int | None = None) -> list[Suggestion]:
         """Give what may be written at a place of a query: fields, and the values that executions have."""
         if not isinstance(query, str):
@@ -300,8 +326,9 @@ class Queries:
 
     def _now_us(self, query: Query) -> int:
         """Give the server's time, which all timings come from; it is asked for only where it matters."""
-        if not is_relative(query):
-            return 0
+        return self._server_us() if is_relative(query) else 0
+
+    def _server_us(self) -> int:
         seconds, us = self._space.client.time()
         return int(seconds) * 1_000_000 + int(us)
 
@@ -311,3 +338,23 @@ class Queries:
 
 def _tree(query: str | Query | None) -> Query:
     return query if isinstance(query, Query) else parse(query)
+
+
+def _moment(given: str | datetime, now_us: int, name: str) -> int:
+    """Read one end of a stretch of time, in microseconds; a day, as its end, is over when the day is."""
+    if isinstance(given, datetime):
+        return max(0, to_us(given))
+    try:
+        start, after = read_moment(given, now_us)
+    except ValueError as error:
+        raise InvalidInput(f"{name}: {error}") from None
+    return max(0, after if name == "until" and after > start + 1 else start)
+
+
+def _length(step: str | float | timedelta) -> int:
+    if isinstance(step, timedelta):
+        return step // timedelta(microseconds=1)
+    try:
+        return read_length(str(step))
+    except ValueError as error:
+        raise InvalidInput(f"step: {error}") from None
