@@ -14,6 +14,7 @@ from typing import Any
 from executions.columns import SUMMARY, find_column
 from executions.errors import ExecutionsError
 from executions.execution import Attempt, Execution
+from executions.stats import Period, Stats
 
 #: Executions that are written at once.
 PIECE = 200
@@ -126,3 +127,18 @@ def read_output(execution: Execution) -> tuple[Any, str | None]:
 
 def _attempt(attempt: Attempt) -> dict[str, Any]:
     return {**plain(attempt), "duration": attempt.duration}
+
+
+def stats_of(found: Stats) -> dict[str, Any]:
+    """Give statistics over time as one document."""
+    return {
+        "total": _period(found.total),
+        "steps": [_period(step) for step in found.steps],
+        "complete": found.complete,
+        "scanned": found.scanned,
+    }
+
+
+def _period(period: Period) -> dict[str, Any]:
+    rates = {name: getattr(period, name) for name in ("ended", "success_rate", "failure_rate", "throughput")}
+    return {**plain(period), **rates}

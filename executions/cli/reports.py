@@ -10,11 +10,15 @@ from rich.text import Text
 
 from executions.cli import render
 from executions.cli.commands import Command
-from executions.cli.documents import as_csv, as_json, as_lines, plain
+from executions.cli.documents import as_csv, as_json, as_lines, plain, stats_of
+from executions.cli.listing import compose
 from executions.cli.problems import Problem, pointing_into
 from executions.cli.render import Column, Cut
 from executions.cli.session import Session, pass_session
+from executions.cli.values import moment_of
 from executions.columns import SUMMARY, parse_columns
+from executions.execution import human_duration
+from executions.stats import Spread, Stats
 
 _query = click.argument("query", nargs=-1)
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
@@ -84,19 +88,79 @@ def failures(session: Session, query: tuple[str, ...], limit: int, as_json: bool
         session.hint("nothing failed")
 
 
+def _rate(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.1f}%"
+
+
+def _lengths(spread: Spread | None) -> str:
+    if spread is None:
+        return "-"
+    each = (spread.p50, spread.p95, spread.p99)
+    return " / ".join(f"{one * 1000:.0f}ms" if one < 1 else human_duration(one) for one in each)
+
+
+_STEPS = (
+    Column("SINCE", lambda step: step.since.isoformat(" ", "seconds").removesuffix("+00:00")),
+    Column("CREATED", lambda step: f"{step.created:,}", right=True),
+    Column("STARTED", lambda step: f"{step.started:,}", right=True),
+    Column("ENDED", lambda step: f"{step.ended:,}", right=True),
+    Column("SUCCESS", lambda step: _rate(step.success_rate), right=True),
+    Column("FAILED", lambda step: _rate(step.failure_rate), right=True),
+    Column("TOOK P50 / P95 / P99", lambda step: _lengths(step.duration)),
+    Column("QUEUED P50 / P95 / P99", lambda step: _lengths(step.queue_time), wide_from=120),
+)
+
+
 @click.command(cls=Command)
 @_query
-@click.option("--by", metavar="FIELD", default="status", show_default=True, help="What to count by.")
+@click.option("--by", metavar="FIELD", help="What to count by.  [default: status]")
+@click.option("--since", metavar="TIME", help="Over time, from then on: 2h ago, or 2026-01-31; with --by: created since.")
+@click.option("--until", metavar="TIME", help="Over time, until then.  [default: now]")
+@click.option("--step", metavar="LENGTH", help="Over time, in steps of 1h or the like; at most 200.")
 @_as_json
 @pass_session
-def stats(session: Session, query: tuple[str, ...], by: str, as_json: bool) -> None:
-    """Count executions by the values of a field.
+def stats(
+    session: Session,
+    query: tuple[str, ...],
+    by: str | None,
+    since: str | None,
+    until: str | None,
+    step: str | None,
+    as_json: bool,
+) -> None:
+    """Count executions by the values of a field, or sum them up over time.
 
-    A field is status, function, queue, pipeline or the like.
+    A field is status, function, queue, pipeline or the like. With --since, --until or --step it is over time, 24 hours
+    unless said otherwise: rates, and percentiles of how long they took and waited.
     """
     asked = " ".join(query)
+    if by is None and (since or until or step):
+        with pointing_into(asked):
+            found = session.client.executions.stats(asked or None, moment_of(since or "24h"), moment_of(until or "now"), step)
+        _tell_steps(session, found, as_json)
+        return
+    if until or step:
+        raise click.UsageError("--by counts, and --until and --step are for sums over time: leave one out")
+    _count(session, asked, by or "status", since, as_json)
+
+
+def _tell_steps(session: Session, found: Stats, as_json: bool) -> None:
+    if as_json:
+        session.json(stats_of(found))
+        return
+    render.table(session.out, _STEPS, found.steps)
+    total = found.total
+    session.write(
+        f"in all: {total.created:,} created, {total.started:,} started, {total.ended:,} ended, "
+        f"{_rate(total.success_rate)} of them well and {_rate(total.failure_rate)} failed; took {_lengths(total.duration)}"
+    )
+    if not found.complete:
+        session.hint(f"these are estimates from {found.scanned:,} records")
+
+
+def _count(session: Session, asked: str, by: str, since: str | None, as_json: bool) -> None:
     with pointing_into(asked):
-        (found,) = session.client.executions.facets(asked or None, by=[by]).values()
+        (found,) = session.client.executions.facets(compose(asked, since, {}), by=[by]).values()
     if as_json:
         session.json({"counts": dict(found), "complete": found.complete})
         return

@@ -118,11 +118,15 @@ def merge_inputs(
 
 def since_query(text: str) -> str:
     """Write "created since" as a query: `2h` ago, or from a date on."""
+    moment = moment_of(text)
+    # Not as a date: a cursor belongs to one query, and now is another time on the next page.
+    return f"created:>={moment if moment.startswith('-') else quote(moment)}"
+
+
+def moment_of(text: str) -> str:
+    """Write a time as the library reads it: `2h` is that long ago."""
     text = text.strip()
-    if _AGO.fullmatch(text):
-        # Not as a date: a cursor belongs to one query, and now is another time on the next page.
-        return f"created:>=-{text}"
-    return f"created:>={quote(text)}"
+    return f"-{text}" if _AGO.fullmatch(text) else text
 
 
 def _text(value: str) -> str:

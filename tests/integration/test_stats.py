@@ -6,7 +6,9 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
+from pathlib import Path
 
+import httpx
 import pytest
 
 from executions import connect, ids
@@ -16,6 +18,7 @@ from executions.registry import sampling
 from executions.registry.connection import client_for
 from executions.stats import Period, Stats
 from tests.integration.randomly import Registry, make_registry
+from tests.web import served
 
 
 @pytest.fixture(scope="module", params=[1, 16], ids=["1 shard", "16 shards"])
@@ -183,3 +186,23 @@ def test_what_cannot_be_asked_is_refused_with_a_reason(server_url: str, namespac
         with pytest.raises(InvalidQuery):
             client.executions.stats("stauts:failed")
         assert client.executions.stats(since="-999999w", until="2026").complete
+
+
+def test_the_api_says_the_same(server_url: str, namespace: str, tmp_path: Path) -> None:
+    with connect(server_url, namespace=namespace) as client, served(server_url, namespace, folder=tmp_path) as web:
+        for _ in range(3):
+            client.submit("shop.add", 1, 2, tags=["a"]).terminate()
+        client.submit("shop.add", 1, 2)
+        answer = httpx.get(f"{web.url}/api/v1/executions/stats", params={"q": "tag:a", "from": "-2h", "step": "1h"})
+        found = answer.json()
+        assert (answer.status_code, len(found["steps"]), found["complete"], found["scanned"]) == (200, 2, True, 3)
+        total = found["total"]
+        assert (total["created"], total["started"], total["finished"]) == (3, 0, {"terminated": 3})
+        assert (total["success_rate"], total["failure_rate"], total["duration"]) == (0.0, 0.0, None)
+        assert total["throughput"] == 3 / 7200
+        for wrong, kind in (
+            ({"q": "stauts:x"}, "invalid-query"), ({"step": "1s"}, "validation"), ({"from": "soon"}, "validation"),
+            ({"from": "now", "to": "-1h"}, "validation"),
+        ):  # fmt: skip
+            refused = httpx.get(f"{web.url}/api/v1/executions/stats", params=wrong)
+            assert (refused.status_code, refused.json()["type"].rpartition("/")[2]) == (422, kind)

@@ -17,6 +17,7 @@ from executions.server.api.models import (
     ExecutionPage,
     Facets,
     Limit,
+    Stats,
     StatusEntry,
     Summary,
     attempts_of,
@@ -108,6 +109,20 @@ def count_executions_by(
     """Count the executions that match by the values of some fields, the most frequent first. Needs `view`."""
     found = client.executions.facets(q or None, [field.strip() for field in by.split(",")], exact=exact)
     return Facets.of(found)
+
+
+@router.get("/stats")
+def sum_up_executions(
+    client: Viewing,
+    q: Q = "",
+    since: Annotated[str, Query(alias="from", max_length=100, description="A time as in a query, as `-24h`.")] = "-24h",
+    until: Annotated[str, Query(alias="to", max_length=100, description="The same; a day ends with the day.")] = "now",
+    step: Annotated[
+        str | None, Query(max_length=40, description="A length as `1h`, or seconds; at most 200 steps.")
+    ] = None,
+) -> Stats:
+    """Sum up the executions that match over time: rates, throughput, percentiles, by step. Needs `view`."""
+    return Stats.of(client.executions.stats(q or None, since, until, step))
 
 
 @router.get(

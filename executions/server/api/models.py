@@ -10,11 +10,12 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from executions.cli.documents import full, plain
+from executions.cli.documents import full, plain, stats_of
 from executions.columns import SUMMARY
 from executions.execution import Execution
 from executions.page import Facet
 from executions.states import Reason, Status
+from executions.stats import Stats as Found
 
 #: A number of items that a list gives at once.
 Limit = Annotated[int, Field(ge=1, le=500)]
@@ -196,6 +197,44 @@ class Facets(BaseModel):
                 for name, facet in found.items()
             }
         )
+
+
+class Spread(BaseModel):
+    """Percentiles of lengths of time, in seconds."""
+
+    p50: float
+    p95: float
+    p99: float
+
+
+class Period(BaseModel):
+    """What happened in a stretch of time."""
+
+    since: datetime
+    until: datetime
+    created: int
+    started: int
+    finished: dict[Status, int] = Field(description="How many ended in it, by their status.")
+    ended: int = Field(description="All of these together.")
+    success_rate: float | None = Field(description="The share of those that ended, cached ones included; from 0 to 1.")
+    failure_rate: float | None
+    throughput: float = Field(description="How many ended in a second.")
+    duration: Spread | None = Field(description="Of those that ended in it and had started.")
+    queue_time: Spread | None = Field(description="Of those that started in it, from when they were queued.")
+
+
+class Stats(BaseModel):
+    """Statistics over time: step by step, and as a whole."""
+
+    total: Period
+    steps: list[Period]
+    complete: bool = Field(description="Whether all were looked at; the numbers are estimates otherwise.")
+    scanned: int = Field(description="Records that were read, a few thousand at most.")
+
+    @classmethod
+    def of(cls, found: Found) -> Stats:
+        """Take them from what the client sums up."""
+        return cls.model_validate(stats_of(found))
 
 
 def _besides(execution: Execution) -> dict[str, Any]:
