@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import pairwise
 from math import ceil
 
 from executions.clock import to_datetime
@@ -165,7 +166,7 @@ def sum_up(seen: Iterable[Seen], window: Window, complete: bool = True, scanned:
                 _add_end(tally, one)
     return Stats(
         total.period(window.since_us, window.until_us),
-        tuple(tally.period(*ends) for tally, ends in zip(steps, zip(edges, edges[1:], strict=False), strict=True)),
+        tuple(tally.period(*ends) for tally, ends in zip(steps, pairwise(edges), strict=True)),
         complete,
         scanned,
     )

@@ -114,7 +114,9 @@ _STEPS = (
 @click.command(cls=Command)
 @_query
 @click.option("--by", metavar="FIELD", help="What to count by.  [default: status]")
-@click.option("--since", metavar="TIME", help="Over time, from then on: 2h ago, or 2026-01-31; with --by: created since.")
+@click.option(
+    "--since", metavar="TIME", help="Over time, from then on: 2h ago, or 2026-01-31; with --by: created since."
+)
 @click.option("--until", metavar="TIME", help="Over time, until then.  [default: now]")
 @click.option("--step", metavar="LENGTH", help="Over time, in steps of 1h or the like; at most 200.")
 @_as_json
@@ -128,7 +130,7 @@ def stats(
     step: str | None,
     as_json: bool,
 ) -> None:
-    """Count executions by the values of a field, or sum them up over time.
+    """Count executions by a field, or sum them up over time.
 
     A field is status, function, queue, pipeline or the like. With --since, --until or --step it is over time, 24 hours
     unless said otherwise: rates, and percentiles of how long they took and waited.
@@ -136,7 +138,9 @@ def stats(
     asked = " ".join(query)
     if by is None and (since or until or step):
         with pointing_into(asked):
-            found = session.client.executions.stats(asked or None, moment_of(since or "24h"), moment_of(until or "now"), step)
+            found = session.client.executions.stats(
+                asked or None, moment_of(since or "24h"), moment_of(until or "now"), step
+            )
         _tell_steps(session, found, as_json)
         return
     if until or step:
@@ -152,7 +156,8 @@ def _tell_steps(session: Session, found: Stats, as_json: bool) -> None:
     total = found.total
     session.write(
         f"in all: {total.created:,} created, {total.started:,} started, {total.ended:,} ended, "
-        f"{_rate(total.success_rate)} of them well and {_rate(total.failure_rate)} failed; took {_lengths(total.duration)}"
+        f"{_rate(total.success_rate)} of them well and {_rate(total.failure_rate)} failed; "
+        f"took {_lengths(total.duration)}"
     )
     if not found.complete:
         session.hint(f"these are estimates from {found.scanned:,} records")

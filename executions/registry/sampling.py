@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from typing import Any
 
 from executions.query.meaning import fields_of
 from executions.query.plan import Plan, Span
@@ -118,7 +120,7 @@ def _created(selection: Selection, window: Window, has_bits: bool) -> Steps[list
         chunks = [end // CHUNK for end in ends[:-1]] + [-(-ends[-1] // CHUNK)]
         return _chunked(selection.matches, chunks)
     found = []
-    for first, end in zip(ends, ends[1:], strict=False):
+    for first, end in pairwise(ends):
         if size := end - first:
             want = min(size, _NEIGHBOURS)
             found.append(_Stratum(size, want, [first + at * size // want for at in range(want)]))
@@ -127,10 +129,10 @@ def _created(selection: Selection, window: Window, has_bits: bool) -> Steps[list
 
 def _chunked(matches: Matches, ends: Sequence[int]) -> list[_Stratum]:
     """Give the matches of each stretch of chunks: all where these are few, and else those of some chunks of each."""
-    steps = [range(*pair) for pair in zip(ends, ends[1:], strict=False)]
-    bitmaps = [{at: found for at in step if (found := matches.chunks.get(at))} for step in steps]
+    steps = [range(*pair) for pair in pairwise(ends)]
+    bitmaps = [{at: bits for at in step if (bits := matches.chunks.get(at))} for step in steps]
     sizes = [popcount(b"".join(step.values())) for step in bitmaps]
-    found = []
+    found: list[_Stratum] = []
     for step, size in zip(bitmaps, sizes, strict=True):
         there = list(step)
         if sum(sizes) > RECORDS and len(there) > _PLACES:
@@ -144,7 +146,7 @@ def _chunked(matches: Matches, ends: Sequence[int]) -> list[_Stratum]:
 def _scored(key: str, window: Window, most: int) -> Steps[list[_Stratum]]:
     """Give members of a sorted set for each step: all where these are few, and else some at evenly spaced places."""
     edges = window.edges
-    steps = [(str(low), str(high - 1)) for low, high in zip(edges, edges[1:], strict=False)]
+    steps = [(str(low), str(high - 1)) for low, high in pairwise(edges)]
     rank, *sizes = yield [zcount(key, "-inf", f"({edges[0]}"), *(zcount(key, *ends) for ends in steps)]
     whole = sum(sizes)
     asks: list[Ask] = []
@@ -158,7 +160,8 @@ def _scored(key: str, window: Window, most: int) -> Steps[list[_Stratum]]:
             asks += [by_name("zrange", key, at, at + want // _PLACES - 1) for at in _places(rank, size)]
         counts.append(len(asks) - before)
         rank += size
-    replies = iter((yield asks) if asks else ())
+    answers: list[Any] = (yield asks) if asks else []
+    replies = iter(answers)
     found = []
     for size, count in zip(sizes, counts, strict=True):
         members = list(dict.fromkeys(int(member) for _ in range(count) for member in next(replies)))

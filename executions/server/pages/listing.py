@@ -10,19 +10,22 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
 from executions.client import Client
+from executions.clock import to_us
 from executions.columns import parse_columns
 from executions.errors import InvalidQuery
 from executions.execution import Execution
 from executions.page import Facet, Page
 from executions.query.tree import quote
+from executions.server.charts import Run
 from executions.server.pages.asked import SIZES, Asked
 from executions.server.pages.picked import Picked
 from executions.server.pages.search import Search, term
 from executions.server.pages.shelf import Shelf
 from executions.server.pages.site import PageRoute, redirect, render
-from executions.server.pages.words import iso, lasting, now, some
+from executions.server.pages.words import iso, lasting, now, pace, share, some, status_word, title, took
 from executions.server.security.require import Viewing
 from executions.states import Status, parse_status
+from executions.stats import Period, Seen, Stats, Window, sum_up
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
@@ -32,6 +35,9 @@ _VALUES = 8
 
 #: Ids that one query may name.
 _IDS_AT_ONCE = 50
+
+#: The time that the strip above the list sums up.
+LATELY = "-24h"
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,8 @@ class Listing:
     statuses: tuple[Choice, ...]
     facets: tuple[tuple[str, tuple[Choice, ...], bool], ...]
     note: str = ""
+    #: How those that match went lately, where that can be told without reading much.
+    stats: Stats | None = None
 
     @property
     def about(self) -> bool:
@@ -128,7 +136,8 @@ def _look(client: Client, asked: Asked) -> Listing:
         return Listing(page, None, (), (), note=f"No counts: {error.message}.")
     chosen = search.values("status")
     total = sum(count_of(counts, status) for status in counts if not chosen or status in _meant(chosen))
-    return Listing(page, total, _statuses(asked, search, counts), _facets(asked, search, facets))
+    lately = client.executions.stats(asked.q or None, since=LATELY, step=LATELY[1:])
+    return Listing(page, total, _statuses(asked, search, counts), _facets(asked, search, facets), stats=lately)
 
 
 def _said_of(page: Page) -> str:
@@ -196,7 +205,7 @@ def _context(asked: Asked, found: Listing) -> dict[str, Any]:
         "items": items,
         "sizes": SIZES,
         "since": iso(newest),
-        "strip": strip_of(items),
+        "strip": strip_of(items, found.stats),
         "next_url": asked.next(found.page.next_cursor),
         "previous_url": asked.previous(),
     }
@@ -204,26 +213,49 @@ def _context(asked: Asked, found: Listing) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Strip:
-    """The shown executions as bars, and what their durations come to."""
+    """The shown executions as bars, and how those that match went."""
 
-    bars: tuple[tuple[Execution, float], ...]
+    bars: tuple[Run, ...]
     facts: tuple[tuple[str, str], ...]
+    #: What the facts are of.
+    of: str
 
 
-def strip_of(items: Sequence[Execution]) -> Strip | None:
-    """Sum up the executions of one page; nothing where there is too little to say."""
-    ended = [one for one in items if one.is_done]
-    durations = sorted(one.duration for one in ended if one.duration is not None and one.started is not None)
+def strip_of(items: Sequence[Execution], lately: Stats | None) -> Strip | None:
+    """Sum up what matches and ended lately, or else what is shown; nothing where there is too little to say."""
+    durations = [one.duration for one in items if one.is_done and one.duration is not None and one.started is not None]
     if len(durations) < 3:
         return None
-    longest = max(durations[-1], 1e-9)
-    bars = tuple((one, max(6.0, 100 * ((one.duration or 0.0) / longest) ** 0.5)) for one in items)
-    good = sum(one.is_successful for one in ended)
-    return Strip(
-        bars,
-        (
-            ("succeeded", f"{100 * good / len(ended):.0f}%"),
-            ("median", lasting(durations[len(durations) // 2])),
-            ("p95", lasting(durations[min(len(durations) - 1, int(len(durations) * 0.95))])),
-        ),
+    longest = max(*durations, 1e-9)
+    bars = tuple(
+        Run(
+            one.id,
+            one.status.value,
+            min(100.0, max(6.0, 100 * ((one.duration or 0.0) / longest) ** 0.5)),
+            f"{title(one)}: {status_word(one.status)} {took(one)}".rstrip(),
+        )
+        for one in items
     )
+    if lately is not None and lately.total.ended:
+        word = "ended in 24 h" if lately.complete else "ended in 24 h, about"
+        return Strip(bars, _facts(lately.total, is_timed=True), f"{lately.total.ended:,} {word}")
+    shown = sum_up(map(_seen, items), _whole(items)).total
+    return Strip(bars, _facts(shown, is_timed=False), f"of the {shown.ended} shown that ended")
+
+
+def _facts(total: Period, *, is_timed: bool) -> tuple[tuple[str, str], ...]:
+    spread = total.duration
+    lengths = (("p50", lasting(spread.p50)), ("p95", lasting(spread.p95))) if spread else ()
+    pace_of = (("throughput", pace(total.throughput)),) if is_timed else ()
+    return (("succeeded", share(total.success_rate)), ("failed", share(total.failure_rate)), *lengths, *pace_of)
+
+
+def _seen(one: Execution) -> Seen:
+    created, started, finished = (None if at is None else to_us(at) for at in (one.created, one.started, one.finished))
+    return Seen(one.status.value, created or 0, created or 0, started, finished)
+
+
+def _whole(items: Sequence[Execution]) -> Window:
+    """Give the time in which all that is shown has ended."""
+    ends = [to_us(one.finished) for one in items if one.finished is not None]
+    return Window(min(ends), max(ends) + 1, max(ends) + 1 - min(ends))

@@ -12,13 +12,15 @@ from executions.client import Client
 from executions.client.health import State
 from executions.queue import Queue
 from executions.server.pages.asked import Asked
+from executions.server.charts import Chart, Series
 from executions.server.pages.fleet import queues_of, state_of
 from executions.server.pages.listing import count_of
 from executions.server.pages.search import term
 from executions.server.pages.site import PageRoute, link, render
-from executions.server.pages.words import ago, now, rough, some
+from executions.server.pages.words import ago, now, rough, share, some, status_word, utc
 from executions.server.security.require import Viewing
 from executions.states import Status
+from executions.stats import Stats
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
@@ -64,6 +66,7 @@ def overview(request: Request, client: Viewing) -> Response:
         "overview.html",
         counts={status: counts.get(status, 0) for status in Status},
         day=day,
+        over=charts_of(client.executions.stats(since=NEWS, step="30m")),
         needs=needs,
         running=running,
         queues=queues,
@@ -72,6 +75,31 @@ def overview(request: Request, client: Viewing) -> Response:
         health=_sentence(workers, queues, day),
         asked=Asked(),
     )
+
+
+def charts_of(stats: Stats) -> tuple[Chart, ...]:
+    """Draw up how the last hours went; nothing where nothing ended."""
+    if not stats.total.ended:
+        return ()
+    steps = stats.steps
+    labels = [utc(step.since, "minutes").removesuffix(" UTC")[11:] for step in steps]
+    ended = [
+        Series(status_word(status).lower(), f"b-{status}", [step.finished.get(status, 0) for step in steps])
+        for status in (Status.SUCCESS, Status.CACHED, Status.TERMINATED, Status.FAILED)
+        if stats.total.finished.get(status)
+    ]
+    about = "" if stats.complete else f"Estimated from {stats.scanned:,} records. "
+    most = max(step.ended for step in steps)
+    return (
+        Chart(
+            "ended", "Ended each half hour", f"{about}{stats.total.ended:,} in all, {most:,} at most.",
+            labels, ended,
+        ),
+        Chart(
+            "success", "Success", f"{about}{share(stats.total.success_rate)} of those that ended in 24 hours.",
+            labels, [Series("of those that ended", "b-success", [step.success_rate for step in steps])], "%",
+        ),
+    )  # fmt: skip
 
 
 def _needs(client: Client, workers: list[Any], queues: list[Queue]) -> Iterator[Need]:

@@ -15,6 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from executions.access import Role
 from executions.errors import Changed, Conflict, ExecutionsError, InvalidInput, NotFound, Unavailable
+from executions.server import charts
 from executions.server.addresses import address, base_of, path_of
 from executions.server.pages import words
 from executions.server.problems import Problem as Refusal
@@ -55,7 +56,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     found.filters.update(words.FILTERS)
-    found.globals.update(version=VERSION, edition=_digest(), now=words.now, Role=Role)
+    found.globals.update(version=VERSION, edition=_digest(), now=words.now, Role=Role, charts=charts)
     return found
 
 

@@ -116,6 +116,25 @@ def plain(value: Any) -> str:
     return f"{text[:VALUE_LENGTH]}\n... {len(text) - VALUE_LENGTH:,} more characters"
 
 
+def share(value: float | None) -> str:
+    """Write a share in percent; what is close to none or to all is not written as if it were."""
+    if value is None:
+        return "-"
+    return f"{100 * value:.0f}%" if value in (0, 1) or 0.1 <= value <= 0.9 else f"{100 * value:.1f}%"
+
+
+def pace(per_second: float) -> str:
+    """Write how many there are in a time, by the unit that gives a readable number."""
+    for times, word in ((1, "s"), (60, "min"), (3600, "h")):
+        if per_second * times >= 1:
+            return (
+                f"{per_second * times:,.3g}/{word}"
+                if per_second * times < 1000
+                else f"{per_second * times:,.0f}/{word}"
+            )
+    return f"{per_second * 86_400:.3g}/day"
+
+
 def number(value: int) -> str:
     """Write a whole number."""
     return f"{value:,}"
@@ -154,6 +173,8 @@ FILTERS: Mapping[str, Any] = {
     "ago": ago,
     "took": took,
     "lasting": lasting,
+    "share": share,
+    "pace": pace,
     "limit": limit,
     "plain": plain,
     "number": number,

@@ -32,6 +32,11 @@ export function everyPage(live) {
   });
   const facets = document.querySelector("[data-facets]");
   if (facets && matchMedia("(max-width: 900px)").matches) facets.open = false;
+  for (const fold of document.querySelectorAll("details[data-kept]")) {
+    const key = `executions.${fold.dataset.kept}`;
+    fold.open = localStorage.getItem(key) !== "0";
+    fold.addEventListener("toggle", () => localStorage.setItem(key, fold.open ? "1" : "0"));
+  }
 }
 
 // What was just done is said once: whoever reloads the page, or is sent its address, has not done it.
