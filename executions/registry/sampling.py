@@ -8,7 +8,7 @@ left out every weight is one, and what comes out is exact.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -52,7 +52,7 @@ class Sample:
     scanned: int
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Stratum:
     """A step in one of the three orders: how many lie in it, those that were drawn, those that may match."""
 
@@ -61,12 +61,12 @@ class _Stratum:
     numbers: list[int]
 
 
-@dataclass
 class _Drawn:
     """Numbers to be read, with the weights that each has as created, started, finished."""
 
-    weights: dict[int, list[float]] = field(default_factory=dict)
-    complete: bool = True
+    def __init__(self) -> None:
+        self.weights: dict[int, list[float]] = {}
+        self.complete = True
 
     def add(self, order: int, strata: Sequence[_Stratum], quota: int) -> None:
         """Draw so many out of the strata, in proportion."""
@@ -98,8 +98,7 @@ def look(keys: ShardKeys, plan: Plan, shard_of: Callable[[str], int], window: Wi
     for order, key, quota in ((1, keys.started, records // 2), (2, keys.finished, records)):
         strata = yield from _scored(key, window, most)
         if has_bits and selection.bits is not None:
-            for stratum in strata:
-                stratum.numbers = matches.among(stratum.numbers)
+            strata = [replace(one, numbers=matches.among(one.numbers)) for one in strata]
         drawn.add(order, strata, quota)
     return (yield from _read(selection, drawn))
 
