@@ -98,16 +98,6 @@ def area(chart: Chart) -> Markup:
     return _figure(chart, "".join(drawn), chart.written(most))
 
 
-def sparkline(values: Sequence[float], says: str) -> Markup:
-    """Draw a small line without anything around it."""
-    most = max(values, default=0) or 1
-    line = " ".join(f"{at * _PITCH},{_HIGH - _HIGH * value / most:.1f}" for at, value in enumerate(values))
-    return Markup(
-        f'<svg class="spark-line" viewBox="0 0 {max(1, len(values) - 1) * _PITCH} {_HIGH}" preserveAspectRatio="none" '
-        f'role="img"><title>{escape(says)}</title><polyline points="{line}"/></svg>'
-    )
-
-
 def runs(items: Sequence[Run], before: str, after: str) -> Markup:
     """Draw one bar for each execution, which leads to it; its address is the id between two texts."""
     bars = "".join(

@@ -18,6 +18,27 @@ Open = Callable[..., Page]
 WITHOUT_SCRIPT = pytest.mark.parametrize("script", [True, False], ids=["script", "no-script"])
 
 
+@WITHOUT_SCRIPT
+def test_a_chart_is_read_as_a_table_and_a_bar_leads_to_its_execution(
+    floor: Floor, open_page: Open, script: bool
+) -> None:
+    page = open_page("/", java_script_enabled=script)
+    chart = page.locator("figure.chart").first
+    assert not chart.locator("table").is_visible()
+    chart.get_by_text("Show as table").click()
+    cells = [int(text.replace(",", "")) for text in chart.locator("tbody td").all_inner_texts()]
+    drawn = [text for text in chart.locator("svg g title").all_text_contents() if not text.endswith("none")]
+    assert sum(cells) == sum(int(part.split()[0]) for text in drawn for part in text.split(": ")[1].split(", ")) > 0
+    page.goto("/executions?q=status:failed")
+    first = page.locator("table.rows tbody .open").first.get_attribute("href")
+    page.locator(".runs-chart a").first.click()
+    page.wait_for_url(f"**{(first or '').split('?')[0]}*")
+    page.go_back()
+    page.locator("details.strip > summary").click()
+    assert not page.locator(".runs-chart").is_visible()
+    assert page.locator("details.strip > summary").get_by_text("succeeded").is_visible()
+
+
 def test_the_search_box_offers_what_may_come_next(floor: Floor, open_page: Open) -> None:
     page = open_page("/executions")
     expect(page.get_by_role("button", name="Keyboard shortcuts")).to_be_visible()

@@ -11,8 +11,8 @@ from fastapi import APIRouter, Request, Response
 from executions.client import Client
 from executions.client.health import State
 from executions.queue import Queue
-from executions.server.pages.asked import Asked
 from executions.server.charts import Chart, Series
+from executions.server.pages.asked import Asked
 from executions.server.pages.fleet import queues_of, state_of
 from executions.server.pages.listing import count_of
 from executions.server.pages.search import term
@@ -89,14 +89,15 @@ def charts_of(stats: Stats) -> tuple[Chart, ...]:
         if stats.total.finished.get(status)
     ]
     about = "" if stats.complete else f"Estimated from {stats.scanned:,} records. "
+    word = "" if stats.complete else ", estimated"
     most = max(step.ended for step in steps)
     return (
         Chart(
-            "ended", "Ended each half hour", f"{about}{stats.total.ended:,} in all, {most:,} at most.",
+            "ended", f"Ended each half hour{word}", f"{about}{stats.total.ended:,} in all, {most:,} at most.",
             labels, ended,
         ),
         Chart(
-            "success", "Success", f"{about}{share(stats.total.success_rate)} of those that ended in 24 hours.",
+            "success", f"Success{word}", f"{about}{share(stats.total.success_rate)} of those that ended in 24 hours.",
             labels, [Series("of those that ended", "b-success", [step.success_rate for step in steps])], "%",
         ),
     )  # fmt: skip
