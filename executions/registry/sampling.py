@@ -22,7 +22,7 @@ from executions.registry.selection import Selection, open_selection
 from executions.registry.subjects import Raw, codes_of
 from executions.stats import Seen, Window
 
-#: Records that one question reads of what ended; of what was created and of what started half as many each.
+#: Records that one question reads of what ended; of what was created and of what started a quarter of that each.
 RECORDS = 2000
 
 #: Members of a sorted set that are held against the bitmaps, and bitmap chunks that are read, over all shards.
@@ -93,9 +93,9 @@ def look(keys: ShardKeys, plan: Plan, shard_of: Callable[[str], int], window: Wi
             drawn.weights = {number: [1.0, 1.0, 1.0] for number in matches.numbers()}
             return (yield from _read(selection, drawn))
     created = yield from _created(selection, window, has_bits)
-    drawn.add(0, created, records // 2)
+    drawn.add(0, created, records // 4)
     most = max(_MEMBERS // shards, records) if has_bits and selection.bits is not None else records
-    for order, key, quota in ((1, keys.started, records // 2), (2, keys.finished, records)):
+    for order, key, quota in ((1, keys.started, records // 4), (2, keys.finished, records)):
         strata = yield from _scored(key, window, most)
         if has_bits and selection.bits is not None:
             strata = [replace(one, numbers=matches.among(one.numbers)) for one in strata]
