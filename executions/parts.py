@@ -22,7 +22,6 @@ from executions.registry.people import People
 from executions.registry.services import Services
 from executions.registry.space import Space
 from executions.registry.transitions import Transitions
-from executions.registry.views import ViewShelf
 from executions.registry.workers import Workers
 from executions.settings import Settings
 
@@ -72,10 +71,6 @@ class Parts:
     @lazy
     def edits(self) -> Edits:
         return Edits(self.space)
-
-    @lazy
-    def views(self) -> ViewShelf:
-        return ViewShelf(self.space)
 
     @lazy
     def people(self) -> People:

@@ -110,14 +110,15 @@ class Executions:
         since: str | datetime = "-24h",
         until: str | datetime = "now",
         step: str | float | timedelta | None = None,
+        sample: int = 2000,
     ) -> Stats:
         """Sum up those that match over time: how many were created, started and finished, rates, percentiles.
 
         `since` and `until` are times as in a query, `step` is a length such as `1h`, or seconds; there are at most
-        200 steps. What is read is bounded: beyond some thousand executions the numbers are estimates from a sample
-        that is spread over the time, and `complete` is false.
+        200 steps. What is read is bounded: of more than `sample` executions the numbers are estimates from about so
+        many, spread over the time, and `complete` is false.
         """
-        return self._queries.stats(query, since, until, step)
+        return self._queries.stats(query, since, until, step, sample)
 
     def failures(self, query: str | None = None, *, most: int = LOOK) -> Failures:
         """Give the newest failures that match, put together by what went wrong: the most frequent kind first."""

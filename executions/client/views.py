@@ -14,6 +14,7 @@ from executions.errors import Changed, Conflict, InvalidInput, NotFound
 from executions.parts import Parts
 from executions.query import parse, parse_sort
 from executions.registry.queries import Queries
+from executions.registry.views import ViewShelf
 from executions.view import SYSTEM, View
 
 #: Views of one owner, and of all: a list of them is read whole, and looked through by people.
@@ -44,11 +45,12 @@ class ViewsView:
 
     def __init__(self, parts: Parts, queries: Callable[[], Queries]) -> None:
         self._parts = parts
+        self._shelf = ViewShelf(parts.space)
         self._queries = queries
 
     def list(self) -> list[View]:
         """List those that one sees: the system's, then one's own and the shared ones, by name."""
-        _, found = self._parts.views.read()
+        _, found = self._shelf.read()
         return [*SYSTEM, *sorted(filter(self._is_seen, found.values()), key=lambda view: view.name.casefold())]
 
     def get(self, name: str) -> View:
@@ -109,12 +111,12 @@ class ViewsView:
         listed = list(views)
         digests = [hashlib.sha256(view.query.encode()).hexdigest()[:24] for view in listed]
         begun, found = SYSTEM_CLOCK.monotonic(), dict[str, int]()
-        for view, digest, known in zip(listed, digests, self._parts.views.counted(digests), strict=True):
+        for view, digest, known in zip(listed, digests, self._shelf.counted(digests), strict=True):
             text = known
             if text is None and SYSTEM_CLOCK.monotonic() - begun < within:
                 number = self._count(view)
                 text = _UNKNOWN if number is None else str(number)
-                self._parts.views.keep_count(digest, text)
+                self._shelf.keep_count(digest, text)
             if text not in (None, _UNKNOWN):
                 found[view.id] = int(text)
         return found
@@ -145,11 +147,11 @@ class ViewsView:
     def _write(self, view_id: str, decide: _Decision, now_us: int) -> None:
         """Write what is decided over all that there is at this very moment."""
         for _ in range(_TRIES):
-            revision, there = self._parts.views.read()
+            revision, there = self._shelf.read()
             view = decide(there)
             if view is not None:
                 _check_room(view, there)
-            if self._parts.views.write(revision, view_id, _fields(view, now_us) if view else None):
+            if self._shelf.write(revision, view_id, _fields(view, now_us) if view else None):
                 return
         raise Conflict("views are being changed too fast; try again")
 

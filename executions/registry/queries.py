@@ -49,6 +49,7 @@ from executions.registry.rows import (
     summary,
     text,
 )
+from executions.registry.sampling import RECORDS as RECORDS_OF_STATS
 from executions.registry.sampling import look
 from executions.registry.selection import Selection, open_selection
 from executions.registry.space import Space
@@ -261,16 +262,18 @@ class Queries:
         since: str | datetime = "-24h",
         until: str | datetime = "now",
         step: str | float | timedelta | None = None,
+        sample: int = RECORDS_OF_STATS,
     ) -> Stats:
         """Sum up what was created, started and finished in a stretch of time, step by step and as a whole.
 
-        What is read is bounded, see `registry.sampling`: beyond that the numbers are estimates, and not `complete`.
+        Of more executions than `sample` about so many are looked at, see `registry.sampling`: then the numbers are
+        estimates, and not `complete`.
         """
         tree, now_us = _tree(query), self._server_us()
         begin_us, end_us = _moment(since, now_us, "since"), _moment(until, now_us, "until")
         window = Window.of(begin_us, end_us, None if step is None else _length(step))
         plan, shards = make_plan(tree, now_us), self._space.all_keys()
-        steps = [look(keys, plan, self._space.shard, window, len(shards)) for keys in shards]
+        steps = [look(keys, plan, self._space.shard, window, len(shards), sample) for keys in shards]
         parts = run(self._space.client, steps)
         seen = (one for part in parts for one in part.seen)
         return sum_up(seen, window, all(part.complete for part in parts), sum(part.scanned for part in parts))

@@ -25,8 +25,9 @@ from executions.stats import Seen, Window
 #: Records that one question reads of what ended; of what was created and of what started a quarter of that each.
 RECORDS = 2000
 
-#: Members of a sorted set that are held against the bitmaps, and bitmap chunks that are read, over all shards.
-_MEMBERS = 10_000
+#: Members of a sorted set that are held against the bitmaps, for each record; and bitmap chunks that are read, over all
+#: shards.
+_MEMBERS = 5
 _CHUNKS = 20_000
 _LEAST_CHUNKS = 1000
 
@@ -34,8 +35,12 @@ _LEAST_CHUNKS = 1000
 _LEAST_OF_A_SHARD = 200
 _LEAST_OF_A_STEP = 5
 
-#: Places of a step, evenly spaced, at which some neighbours are drawn.
+#: Places of a step, evenly spaced, at which some neighbours are drawn, at least; and places of all steps together, of
+#: which one with much in it gets more. Neighbours are alike: what ended together lasted alike.
 _PLACES = 4
+_PLACES_IN_ALL = 100
+
+_GOLDEN = 0.6180339887
 
 #: Numbers of a step that are drawn where no bitmap is read.
 _NEIGHBOURS = 500
@@ -80,9 +85,11 @@ class _Drawn:
                 weights[order] += stratum.size / stratum.drawn * found / want
 
 
-def look(keys: ShardKeys, plan: Plan, shard_of: Callable[[str], int], window: Window, shards: int) -> Steps[Sample]:
+def look(
+    keys: ShardKeys, plan: Plan, shard_of: Callable[[str], int], window: Window, shards: int, sample: int = RECORDS
+) -> Steps[Sample]:
     """Look at what a plan selects in one shard and was created, started or finished in the window."""
-    records = max(RECORDS // shards, _LEAST_OF_A_SHARD) // (WORD_WORK if plan.has_words else 1)
+    records = max(sample // shards, _LEAST_OF_A_SHARD) // (WORD_WORK if plan.has_words else 1)
     selection = yield from open_selection(keys, plan, shard_of, Budget(max(_CHUNKS // shards, 1)))
     matches = selection.matches
     has_bits = matches.cost <= max(_CHUNKS // shards, _LEAST_CHUNKS)
@@ -92,9 +99,9 @@ def look(keys: ShardKeys, plan: Plan, shard_of: Callable[[str], int], window: Wi
         if matches.count() <= records:
             drawn.weights = {number: [1.0, 1.0, 1.0] for number in matches.numbers()}
             return (yield from _read(selection, drawn))
-    created = yield from _created(selection, window, has_bits)
+    created = yield from _created(selection, window, has_bits, records)
     drawn.add(0, created, records // 4)
-    most = max(_MEMBERS // shards, records) if has_bits and selection.bits is not None else records
+    most = _MEMBERS * records if has_bits and selection.bits is not None else records
     for order, key, quota in ((1, keys.started, records // 4), (2, keys.finished, records)):
         strata = yield from _scored(key, window, most)
         if has_bits and selection.bits is not None:
@@ -103,7 +110,7 @@ def look(keys: ShardKeys, plan: Plan, shard_of: Callable[[str], int], window: Wi
     return (yield from _read(selection, drawn))
 
 
-def _created(selection: Selection, window: Window, has_bits: bool) -> Steps[list[_Stratum]]:
+def _created(selection: Selection, window: Window, has_bits: bool, records: int) -> Steps[list[_Stratum]]:
     """Give what was created in each step, to the nearest mark: wide enough at both ends, exact by the records."""
     edges = window.edges
     marks = selection.keys.marks
@@ -117,7 +124,7 @@ def _created(selection: Selection, window: Window, has_bits: bool) -> Steps[list
     if has_bits:
         # Whole chunks: what lies outside of the window is left out by its record.
         chunks = [end // CHUNK for end in ends[:-1]] + [-(-ends[-1] // CHUNK)]
-        return _chunked(selection.matches, chunks)
+        return _chunked(selection.matches, chunks, records)
     found = []
     for first, end in pairwise(ends):
         if size := end - first:
@@ -126,7 +133,7 @@ def _created(selection: Selection, window: Window, has_bits: bool) -> Steps[list
     return found
 
 
-def _chunked(matches: Matches, ends: Sequence[int]) -> list[_Stratum]:
+def _chunked(matches: Matches, ends: Sequence[int], records: int) -> list[_Stratum]:
     """Give the matches of each stretch of chunks: all where these are few, and else those of some chunks of each."""
     steps = [range(*pair) for pair in pairwise(ends)]
     bitmaps = [{at: bits for at in step if (bits := matches.chunks.get(at))} for step in steps]
@@ -134,8 +141,9 @@ def _chunked(matches: Matches, ends: Sequence[int]) -> list[_Stratum]:
     found: list[_Stratum] = []
     for step, size in zip(bitmaps, sizes, strict=True):
         there = list(step)
-        if sum(sizes) > RECORDS and len(there) > _PLACES:
-            there = [there[at * len(there) // _PLACES] for at in range(_PLACES)]
+        places = _places_of(size, sum(sizes))
+        if sum(sizes) > records and len(there) > places:
+            there = [there[at] for at in _spread(len(there), places)]
         numbers = [number for at in there for number in numbers_in(at, step[at])]
         if numbers:
             found.append(_Stratum(size, len(numbers), numbers))
@@ -156,7 +164,9 @@ def _scored(key: str, window: Window, most: int) -> Steps[list[_Stratum]]:
         if want >= size > 0:
             asks.append(by_name("zrangebyscore", key, *ends, 0, size))
         elif size:
-            asks += [by_name("zrange", key, at, at + want // _PLACES - 1) for at in _places(rank, size)]
+            places = min(_places_of(size, whole), want)
+            begins = [rank + at for at in _spread(size, places)]
+            asks += [by_name("zrange", key, at, at + want // places - 1) for at in begins]
         counts.append(len(asks) - before)
         rank += size
     answers: list[Any] = (yield asks) if asks else []
@@ -169,8 +179,13 @@ def _scored(key: str, window: Window, most: int) -> Steps[list[_Stratum]]:
     return found
 
 
-def _places(rank: int, size: int) -> list[int]:
-    return [rank + at * size // _PLACES for at in range(_PLACES)]
+def _spread(size: int, places: int) -> list[int]:
+    """Give places all over a range: not evenly, for what comes in batches would be met at the same point of each."""
+    return [int((at + at * _GOLDEN % 1) * size / places) for at in range(places)]
+
+
+def _places_of(size: int, whole: int) -> int:
+    return max(_PLACES, _PLACES_IN_ALL * size // max(1, whole))
 
 
 def _read(selection: Selection, drawn: _Drawn) -> Steps[Sample]:

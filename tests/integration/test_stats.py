@@ -132,13 +132,12 @@ def test_without_room_the_sets_are_read_instead_of_the_bitmaps(
 def test_beyond_the_bound_the_numbers_are_close_and_said_to_be_estimates(
     filled: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sampling, "RECORDS", 160)
-    monkeypatch.setattr(sampling, "_MEMBERS", 160)
     monkeypatch.setattr(sampling, "_LEAST_OF_A_SHARD", 10)
     everything = filled.all()
     first, last = extent(everything)
     for query in ("", "-queue:gpu"):
-        found: Stats = filled.queries.stats(query, first, last + timedelta(microseconds=1), (last - first) / 4)
+        end, step = last + timedelta(microseconds=1), (last - first) / 4
+        found: Stats = filled.queries.stats(query, first, end, step, sample=160)
         chosen = [e for e in everything if not query or e.queue != "gpu"]
         right = plainly(chosen, first, found.total.until)
         assert not found.complete
