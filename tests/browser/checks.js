@@ -90,7 +90,8 @@
     if (!field.labels?.length && !field.getAttribute("aria-label")) say("a field without a label", field);
   }
   for (const drawn of every("svg")) {
-    if (drawn.getAttribute("aria-hidden") !== "true" && !drawn.getAttribute("aria-label")) say("a picture without words", drawn.parentElement);
+    const words = drawn.getAttribute("aria-label") || document.getElementById((drawn.getAttribute("aria-labelledby") || "").split(" ")[0])?.textContent;
+    if (drawn.getAttribute("aria-hidden") !== "true" && !words) say("a picture without words", drawn.parentElement);
   }
   for (const status of every(".status")) {
     if (!status.querySelector("svg.shape") || !textOf(status)) say("a status that is colour alone", status);
