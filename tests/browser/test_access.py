@@ -12,8 +12,8 @@ from playwright.sync_api import Page, expect
 from tests.browser.conftest import Floor
 from tests.browser.test_looks import PAGES, PICTURES
 
-#: Known to fall short: small targets in the choice of columns, faint edges in the form for tags, and a list of a view that
-#: is six pixels too wide in a window of 320 with wide letters.
+#: Known to fall short: small targets in the choice of columns, faint edges in the form for tags, and a list of a view
+#: that is six pixels too wide in a window of 320 with wide letters.
 NOT_YET = frozenset({"columns", "edit", "view-list"})
 
 Open = Callable[..., Page]
