@@ -73,7 +73,7 @@ def test_4_it_is_rerun_and_keeps_its_id(floor: Floor, open_page: Open, way: str)
     person = hands(way, open_page, f"/executions/{execution.id}")
     page = person.page
     person.press(page.get_by_role("button", name="Rerun"))
-    expect(page.get_by_role("status")).to_contain_text("queued once more")
+    expect(page.get_by_role("status")).to_contain_text("Rerun: queued once more.")
     assert execution.refresh().wait(timeout=20).attempts == 2
     page.reload()
     expect(page.locator(".attempts tbody tr")).to_have_count(2)

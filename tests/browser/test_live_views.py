@@ -134,7 +134,7 @@ def test_two_who_rerun_the_same_at_once_make_one_attempt_and_the_other_is_told(f
     execution = floor.run("orders.reserve", "lamp")
     ann, ben = (open_page(f"/executions/{execution.id}") for _ in range(2))
     ann.get_by_role("button", name="Rerun").click()
-    expect(ann.get_by_role("status")).to_contain_text("queued once more")
+    expect(ann.get_by_role("status")).to_contain_text("Rerun: queued once more.")
     execution.refresh().wait(timeout=20)
     # Ben still sees what failed first; the page that renews itself is what he would click on
     ben.evaluate("document.querySelector('[name=attempt]').value = '1'")

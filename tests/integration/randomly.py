@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from executions import ids
 from executions.execution import Execution
 from executions.git import given
+from executions.registry.connection import client_for
 from executions.registry.queries import Queries
 from executions.registry.space import Space
 from executions.registry.transitions import Accepted, Ending, Opened, Started, Submission, Transitions
@@ -165,3 +166,15 @@ class Registry:
 
 def make_registry(url: str, namespace: str, shards: int, seed: int = 7) -> Registry:
     return Registry(Space(Settings(url=url, namespace=namespace, shards=shards)), random.Random(seed))
+
+
+def filled_registry(url: str, shards: int) -> Iterator[Registry]:
+    """Give a registry of a few hundred executions, and take it away at the end."""
+    name = f"filled-{ids.new_id()}"
+    registry = make_registry(url, name, shards)
+    for _ in range(400):
+        registry.add()
+    yield registry
+    client = client_for(url)
+    for key in client.scan_iter(f"{name}:*", count=1000):
+        client.delete(key)

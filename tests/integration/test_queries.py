@@ -18,7 +18,7 @@ from executions.registry.connection import client_for
 from executions.registry.queries import Queries
 from executions.registry.space import Space
 from executions.settings import Settings
-from tests.integration.randomly import ENDINGS, Registry, make_registry
+from tests.integration.randomly import ENDINGS, Registry, filled_registry, make_registry
 
 
 @pytest.fixture(params=[1, 16], ids=["1 shard", "16 shards"])
@@ -29,14 +29,7 @@ def registry(request: pytest.FixtureRequest, server_url: str, namespace: str) ->
 @pytest.fixture(scope="module", params=[1, 16], ids=["1 shard", "16 shards"])
 def filled(request: pytest.FixtureRequest, server_url: str) -> Iterator[Registry]:
     """A registry of a few hundred executions that no test changes."""
-    name = f"filled-{ids.new_id()}"
-    registry = make_registry(server_url, name, request.param)
-    for _ in range(400):
-        registry.add()
-    yield registry
-    client = client_for(server_url)
-    for key in client.scan_iter(f"{name}:*", count=1000):
-        client.delete(key)
+    yield from filled_registry(server_url, request.param)
 
 
 def walk(queries: Queries, query: str | None, sort: str, limit: int, cursor: str | None = None) -> list[str]:

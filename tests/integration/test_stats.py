@@ -11,27 +11,19 @@ from pathlib import Path
 import httpx
 import pytest
 
-from executions import connect, ids
+from executions import connect
 from executions.errors import InvalidInput, InvalidQuery
 from executions.execution import Execution
 from executions.registry import sampling
-from executions.registry.connection import client_for
 from executions.stats import Period, Stats
-from tests.integration.randomly import Registry, make_registry
+from tests.integration.randomly import Registry, filled_registry
 from tests.web import served
 
 
 @pytest.fixture(scope="module", params=[1, 16], ids=["1 shard", "16 shards"])
 def filled(request: pytest.FixtureRequest, server_url: str) -> Iterator[Registry]:
     """A registry of a few hundred executions that no test changes."""
-    name = f"stats-{ids.new_id()}"
-    registry = make_registry(server_url, name, request.param)
-    for _ in range(400):
-        registry.add()
-    yield registry
-    client = client_for(server_url)
-    for key in client.scan_iter(f"{name}:*", count=1000):
-        client.delete(key)
+    yield from filled_registry(server_url, request.param)
 
 
 #: Queries with what they mean; of what words mean only the list can tell here, and that is tested where lists are.
