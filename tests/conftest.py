@@ -48,8 +48,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Give a process to each core and one more: most tests wait for others. More than eight have no files to share."""
-    return min(8, 1 + (os.cpu_count() or 1))
+    """Give a process to each core and two more: most tests wait for others. More than eight have no files to share."""
+    return min(8, 2 + (os.cpu_count() or 1))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -18,6 +18,7 @@ try:
 
     from executions.access import Role
     from executions.server.app import make_app
+    from executions.server.heads import LONGEST_HEAD, HeadProtocol
     from executions.server.security.asking import Access
 
     _missing = ""
@@ -26,9 +27,6 @@ except ImportError as error:  # the extra is not installed; every other command 
 
 #: Where the page is looked for first; where that port is taken, on a free one.
 USUAL_PORT = 5560
-
-#: Bytes of a request's address and headers: a long query and a long cursor fit.
-LONGEST_HEAD = 256 * 1024
 
 #: Seconds that the registry may be away before a request is told so, unless EXECUTIONS_PATIENCE_S says otherwise:
 #: somebody sits in front of the page.
@@ -85,7 +83,8 @@ def serve(
     app = make_app(client, prefix=prefix, access=access)
     config = uvicorn.Config(
         app, log_level="warning", access_log=False, server_header=False, proxy_headers=False,
-        timeout_graceful_shutdown=STOP_S, lifespan="off", h11_max_incomplete_event_size=LONGEST_HEAD,
+        timeout_graceful_shutdown=STOP_S, lifespan="off", http=HeadProtocol,
+        h11_max_incomplete_event_size=LONGEST_HEAD,
     )  # fmt: skip
     app.state.carrying.wake()  # what a process before this one left undone
     click.echo(f"serving on {address_of(listener)}{prefix}")  # at once, also into a pipe

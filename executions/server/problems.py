@@ -70,6 +70,11 @@ KINDS: dict[str, Kind] = {
         "changed it since. Nothing was written. Read it again, and send your change with its new ETag."
     ),
     "too-large": Kind(413, "The request is too large", "The body is larger than is accepted."),
+    "head-too-large": Kind(
+        431, "The address is too long", "The address and the headers are together larger than is accepted. Save the "
+        "query as a view, or send what is long in a body."
+    ),
+    "malformed": Kind(400, "This is no HTTP", "What was sent cannot be read as a request."),
     "unauthenticated": Kind(
         401, "Who are you?", "Nobody is known to ask. Send `Authorization: Bearer` with a token, which an "
         "administrator makes with `executions token create`, or sign in."

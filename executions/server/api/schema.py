@@ -51,7 +51,7 @@ def told(status: int) -> dict[str, Any]:
 
 
 #: What every operation may answer besides what it is for.
-PROBLEMS: dict[int | str, dict[str, Any]] = {status: told(status) for status in (401, 403, 404, 422, 503)}
+PROBLEMS: dict[int | str, dict[str, Any]] = {status: told(status) for status in (401, 403, 404, 422, 431, 503)}
 
 #: What an operation may answer that changes something.
 CONFLICT: dict[int | str, dict[str, Any]] = {409: told(409)}
