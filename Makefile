@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
 
-# Tests of one file share what it starts, so a file stays whole. In order: the long ones come first.
+# Tests of one file share what it starts, so a file stays whole. Those in the order in which tests/conftest.py has them.
 PYTEST := pytest -n auto --dist loadfile --no-loadscope-reorder
 
 BIN := $(VENV)/bin

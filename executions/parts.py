@@ -96,8 +96,8 @@ class Parts:
     def register(self, service: str, functions: dict[str, Callable[..., Any]], queue: str | None) -> None:
         """Make the functions of a service known to this process's app, where it has one."""
 
-    def tell_chord(self, execution_id: str) -> bool:
-        """Tell the chord of an execution that has ended; False where somebody is at it. Without an app nobody can."""
+    def tell_followers(self, execution_id: str) -> bool:
+        """Tell who waits for an execution that it has ended; False where somebody is at it. It takes an app."""
         return True
 
     def function(self, name: str) -> Function | None:

@@ -13,15 +13,19 @@ import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 from executions.errors import Unavailable
 from tests.rabbitmq import RabbitMQ, find_program
 from tests.servers import Cluster
 from workers.local.server import EmbeddedServer, find_binary
 from workers.local.waiting import wait_until
+
+#: The tests that drive a browser.
+BROWSER = "tests/browser/"
 
 KINDS = ("valkey", "redis", "cluster")
 
@@ -52,8 +56,23 @@ def pytest_xdist_auto_num_workers() -> int:
     return min(8, 2 + (os.cpu_count() or 1))
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keep the tests of a file together, and all that drive a browser: two of those at once starve everything else."""
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return BROWSER if nodeid.startswith(BROWSER) else super()._split_scope(nodeid)
+
+    return Scheduling(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that need a server, so that a run on another server can be for them alone."""
+    """Mark the tests that need a server, so that a run on another server can be for them alone.
+
+    Those that drive a browser come first: together they take longest, and run one after the other.
+    """
+    items.sort(key=lambda item: not item.nodeid.startswith(BROWSER))
     for item in items:
         if "server_kind" in getattr(item, "fixturenames", ()):
             item.add_marker("server")

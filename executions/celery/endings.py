@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 from celery.exceptions import Reject
 
 from executions import context
-from executions.celery.chords import told
 from executions.celery.failure import describe
-from executions.celery.followers import release_followers
+from executions.celery.followers import release_followers, told
 from executions.celery.patience import patiently
 from executions.celery.site import Site
 from executions.registry.cache import Source

@@ -7,6 +7,7 @@ Where it does not succeed they never start. Celery stores a failure for some of 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Any
 
 from celery import states
@@ -15,7 +16,9 @@ from celery.canvas import Signature
 from celery.exceptions import TaskRevokedError
 
 from executions.celery.site import Site, site_of
+from executions.errors import Unavailable
 from executions.inputs import prepare
+from executions.registry.schedule import Schedule
 from executions.registry.transitions import Ending, Submission
 from executions.states import Reason, Status
 
@@ -79,6 +82,19 @@ def release_followers(backend: Any, request: Any) -> None:
     if getattr(request, "chord", None):
         backend.on_chord_part_return(request, states.REVOKED, error)
     release_chain(site, backend, request, error, f"{request.id} was terminated before it")
+    have_followed(site, request)
+
+
+def have_followed(site: Site, request: Any) -> None:
+    """Say that who waited for an execution knows of its end, where there was anybody."""
+    if request is not None and (_chain(request) or getattr(request, "errbacks", None)):
+        told(site, request.id)
+
+
+def told(site: Site, execution_id: str) -> None:
+    """Owe nothing more to those who wait for an execution."""
+    with suppress(Unavailable):  # then upkeep tells them once more, which changes nothing
+        Schedule(site.space).forget(execution_id)
 
 
 def release_chain(site: Site, backend: Any, request: Any, error: BaseException, why: str) -> None:

@@ -9,9 +9,10 @@ from celery import Celery
 from celery.app import backends
 from celery.backends.base import DisabledBackend
 
-from executions.celery.backend import RegistryBackend, recorded
+from executions.celery.backend import RegistryBackend
 from executions.celery.control import ExecutionsControl
 from executions.celery.publish import MACHINERY, Call, RecordingAMQP, calling
+from executions.celery.recording import recorded
 from executions.celery.site import Site, site_of
 from executions.celery.task import adopt_all
 from executions.client import Client

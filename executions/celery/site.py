@@ -144,8 +144,8 @@ class Site(Parts):
 
         return queue
 
-    def tell_chord(self, execution_id: str) -> bool:
-        told: bool = self.app.backend.tell_chord(execution_id)
+    def tell_followers(self, execution_id: str) -> bool:
+        told: bool = self.app.backend.tell_followers(execution_id)
         return told
 
     def function(self, name: str) -> Function | None:

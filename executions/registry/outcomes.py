@@ -86,7 +86,7 @@ class Owed:
 
 @dataclass(frozen=True)
 class Untold:
-    """It has ended, and its chord may not know; to be looked at again at this time unless somebody says it does."""
+    """It has ended, and who waits for it may not know; to be looked at again at this time unless they were told."""
 
     again_us: int
 

@@ -38,5 +38,5 @@ class Schedule:
 
     @translated
     def forget(self, execution_id: str) -> None:
-        """Owe nothing to an execution: its message cannot be made, or its chord has been told."""
+        """Owe nothing to an execution: its message cannot be made, or who waits for it has been told."""
         self._space.client.zrem(self._space.keys(execution_id).due, execution_id)

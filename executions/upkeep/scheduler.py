@@ -1,6 +1,6 @@
-"""Sends messages whose time has come: after an `eta` or a pause before the next attempt, and to let followers go.
+"""Sends messages whose time has come: after an `eta`, or a pause before the next attempt.
 
-And tells a chord of a member's end, where the worker that saw it has not: docs/decisions/chords.md.
+And tells those who wait for an execution of its end, where the worker that saw it has not: docs/decisions/chords.md.
 
 Who can die when, and what then happens:
 
@@ -67,11 +67,11 @@ class Scheduler:
 
     def _tell(self, execution_id: str) -> bool:
         try:
-            return self._parts.tell_chord(execution_id)
+            return self._parts.tell_followers(execution_id)
         except Unavailable:
             raise
         except Exception:
-            log(logger, "upkeep.failed", chore="chords", id=execution_id, exc_info=True)
+            log(logger, "upkeep.failed", chore="followers", id=execution_id, exc_info=True)
             return False
 
     def _send_one(self, execution_id: str, what: Owed) -> bool:

@@ -136,8 +136,15 @@
   }
 
   // Things to hit: 24 by 24, or far enough from each other, or in a line of text, or another way to the same.
+  // What lies below an open panel cannot be hit at all.
+  const panels = every("details[open] > .panel").filter(seen).map((one) => [one, one.getBoundingClientRect()]);
+  const isCovered = (node) => {
+    const box = node.getBoundingClientRect();
+    return panels.some(([panel, cover]) => !panel.contains(node) && box.left < cover.right && box.right > cover.left
+      && box.top < cover.bottom && box.bottom > cover.top);
+  };
   const targets = every("a[href], button, input:not([type=hidden]), select, textarea, summary")
-    .filter((one) => seen(one) && !one.closest("svg, .n") && one.tabIndex >= 0 && !one.disabled);
+    .filter((one) => seen(one) && !one.closest("svg, .n") && one.tabIndex >= 0 && !one.disabled && !isCovered(one));
   const boxOf = (one) => {
     const boxes = [one, ...(one.labels ?? [])].map((part) => part.getBoundingClientRect());
     const left = Math.min(...boxes.map((box) => box.left));

@@ -229,14 +229,14 @@ local function await(id, at_us, eta, fields)
   redis.call('ZADD', DUE, int(eta), id)
 end
 
-local function has_followers()
+-- Whether somebody is told of this end in a second step, which whoever wrote it may not live to take: the chord that
+-- counts it, or, where it did not succeed, the rest of its chain and those who are called on a failure.
+local function is_awaited(x, status)
+  if x.chord == 'member' then return true end
+  if status == 'success' or status == 'cached' then return false end
+  if x.chord == 'chain' then return true end
   local kept = redis.call('HGET', RECORD, 'hd')
-  return kept and string.find(kept, '"embed"', 1, true)
-end
-
--- Whether a chord counts this end: its own, or the one behind its chain, which then is not reached any more.
-local function tells_chord(x, status)
-  return x.chord == 'member' or x.chord == 'chain' and status ~= 'success' and status ~= 'cached'
+  return kept and string.find(kept, '"embed"', 1, true) ~= nil
 end
 
 -- Close an execution: the last entry, the times, the indexes, its life after death.
@@ -260,12 +260,10 @@ local function close(id, x, status, reason, principal, message, retention_s, fie
   end
   redis.call('ZREM', OUTBOX, id)
   redis.call('ZREM', DUE, id)
-  local unstarted = x.status == 'pending' and status == 'terminated'
-  if tells_chord(x, status) then
-    redis.call('ZADD', DUE, int(unstarted and at_us or at_us + TOLD_WITHIN_US), id)
-  elseif unstarted and has_followers() then
-    -- Its message is sent all the same, now: the worker that refuses it lets those go who wait for it.
-    redis.call('ZADD', DUE, int(at_us), id)
+  if is_awaited(x, status) then
+    -- Of what was terminated while it waited no worker may ever hear.
+    local is_told_now = x.status == 'pending' and status == 'terminated'
+    redis.call('ZADD', DUE, int(is_told_now and at_us or at_us + TOLD_WITHIN_US), id)
   end
   redis.call('HDEL', STOPS, id)
   redis.call('EXPIRE', RECORD, retention_s)
