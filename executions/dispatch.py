@@ -151,34 +151,32 @@ class Dispatcher:
 
         `None` where the broker cannot say it. A message that is none of ours has the id it came with, or none.
         """
-        name = queue or self.app.conf.task_default_queue or DEFAULT_QUEUE
-        try:
-            with self.app.connection_for_read() as connection:
-                channel = connection.default_channel
-                if not isinstance(channel, redis.Channel):
-                    return None
-                found = [text for one in _lists(channel, name) for text in channel.client.lrange(one, -OLDEST_READ, -1)]
-        except self._errors:
-            return None
-        return [_id_in(text) for text in found]
+        lists = self._next_of(self._name_of(queue), OLDEST_READ)
+        return None if lists is None else [one for _, ids in lists for one in ids]
 
     def position(self, queue: str, execution_id: str) -> Position | None:
         """Tell where the message of an execution lies; `None` where it is in no list, or the broker cannot say it."""
-        name = queue or self.app.conf.task_default_queue or DEFAULT_QUEUE
+        name = self._name_of(queue)
+        lists = self._next_of(name, PLACES_READ)
+        return None if lists is None else _place_in(name, lists, execution_id)
+
+    def _name_of(self, queue: str) -> str:
+        return queue or self.app.conf.task_default_queue or DEFAULT_QUEUE
+
+    def _next_of(self, queue: str, count: int) -> list[tuple[int, list[str]]] | None:
+        """Read each list of a queue: its length, and the ids of the messages that are taken next from it."""
         try:
             with self.app.connection_for_read() as connection:
                 channel = connection.default_channel
                 if not isinstance(channel, redis.Channel):
                     return None
-                pieces = [
-                    (channel.client.llen(one), channel.client.lrange(one, -PLACES_READ, -1))
-                    for one in _lists(channel, name)
-                ]
+                pipeline = channel.client.pipeline(transaction=False)
+                for one in _lists(channel, queue):
+                    pipeline.llen(one).lrange(one, -count, -1)
+                found = iter(pipeline.execute())
         except self._errors:
             return None
-        return _place_in(
-            name, [(size, [_id_in(text) for text in reversed(texts)]) for size, texts in pieces], execution_id
-        )
+        return [(size, [_id_in(text) for text in reversed(texts)]) for size, texts in zip(found, found, strict=True)]
 
     def in_hands(self, namespace: str) -> set[str]:
         """Give the ids of executions whose messages workers hold; none where the broker cannot say it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -18,6 +19,11 @@ class Queue:
     oldest: datetime | None
     #: Those that serve it and live.
     workers: tuple[str, ...]
+
+
+def most_waiting(queues: Iterable[Queue]) -> list[Queue]:
+    """Put those first in which most waits."""
+    return sorted(queues, key=lambda queue: (-queue.pending, queue.name))
 
 
 @dataclass(frozen=True)

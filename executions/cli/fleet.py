@@ -13,14 +13,11 @@ from executions.cli.documents import plain
 from executions.cli.render import Column, Cut
 from executions.cli.session import Session, pass_session, session_of
 
+_COLOURS = {"lost": "red", "stalled": "red", "draining": "yellow", "alive": "green"}
 
-def _state(worker: Any) -> Text:
-    facts = getattr(worker, "facts", {})
-    if not worker.alive:
-        return Text("lost", "red")
-    if facts.get("stalled"):
-        return Text("stalled", "red")
-    return Text("draining", "yellow") if facts.get("draining") else Text("alive", "green")
+
+def _state(word: str) -> Text:
+    return Text(word, _COLOURS[word])
 
 
 def _fact(name: str) -> Any:
@@ -29,7 +26,7 @@ def _fact(name: str) -> Any:
 
 _COLUMNS = (
     Column("NAME", lambda worker: worker.name),
-    Column("STATE", _state),
+    Column("STATE", lambda worker: _state(worker.state)),
     Column("RUNS", lambda worker: f"{worker.facts.get('running', 0)}/{worker.facts.get('concurrency') or '?'}"),
     Column("POOL", _fact("pool")),
     Column("QUEUES", lambda worker: ",".join(worker.facts.get("queues") or ()), cut=Cut.END),
@@ -100,7 +97,7 @@ def _document(worker: Any) -> dict[str, Any]:
 
 _FUNCTION_COLUMNS = (
     Column("NAME", lambda function: function.name),
-    Column("STATE", _state),
+    Column("STATE", lambda function: _state("alive" if function.alive else "lost")),
     Column("TAKES", lambda function: _takes(function), cut=Cut.END),
     Column("SERVICE", lambda function: function.service or ""),
     Column("QUEUE", lambda function: function.queue or "", cut=Cut.END),

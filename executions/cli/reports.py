@@ -18,6 +18,7 @@ from executions.cli.session import Session, pass_session
 from executions.cli.values import moment_of
 from executions.columns import SUMMARY, parse_columns
 from executions.execution import human_duration
+from executions.queue import most_waiting
 from executions.stats import Spread, Stats
 
 _query = click.argument("query", nargs=-1)
@@ -40,7 +41,7 @@ def queues(session: Session, as_json: bool) -> None:
 
     WAITING counts what is put off, or waits for its service, as well. OLDEST is since when the first of them waits.
     """
-    found = sorted(session.client.queues.list(), key=lambda queue: (-queue.pending, queue.name))
+    found = most_waiting(session.client.queues.list())
     if as_json:
         session.json(plain(found))
     elif found:

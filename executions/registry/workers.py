@@ -30,6 +30,15 @@ class WorkerInfo:
     lease_ends: datetime | None
     facts: dict[str, Any]
 
+    @property
+    def state(self) -> str:
+        """A word for how it is: lost, stalled, draining or alive."""
+        if not self.alive:
+            return "lost"
+        if self.facts.get("stalled"):
+            return "stalled"
+        return "draining" if self.facts.get("draining") else "alive"
+
 
 @dataclass(frozen=True)
 class StopCommand:

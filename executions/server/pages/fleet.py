@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from fastapi import APIRouter, Request, Response
 
 from executions.client import Client
-from executions.queue import Queue
+from executions.queue import most_waiting
 from executions.server.audit import describe
 from executions.server.pages.site import PageRoute, Sent, redirect, render
 from executions.server.security.require import Operating, Viewing
@@ -18,7 +16,7 @@ router = APIRouter(route_class=PageRoute, include_in_schema=False)
 @router.get("/workers")
 def workers(request: Request, client: Viewing) -> Response:
     """List the workers, those alive first."""
-    return render(request, "workers.html", workers=[(one, state_of(one)) for one in client.workers.list()])
+    return render(request, "workers.html", workers=client.workers.list())
 
 
 @router.post("/workers/drain", name="drain_worker")
@@ -40,21 +38,7 @@ def undrain(request: Request, client: Operating, sent: Sent) -> Response:
 @router.get("/queues")
 def queues(request: Request, client: Viewing) -> Response:
     """List the queues, those where something waits first."""
-    return render(request, "queues.html", queues=queues_of(client), slots=slots_of(client))
-
-
-def state_of(worker: Any) -> str:
-    """Give a word for how a worker is."""
-    if not worker.alive:
-        return "lost"
-    if worker.facts.get("stalled"):
-        return "stalled"
-    return "draining" if worker.facts.get("draining") else "alive"
-
-
-def queues_of(client: Client) -> list[Queue]:
-    """Give the queues, those first in which most waits."""
-    return sorted(client.queues.list(), key=lambda queue: (-queue.pending, queue.name))
+    return render(request, "queues.html", queues=most_waiting(client.queues.list()), slots=slots_of(client))
 
 
 def slots_of(client: Client) -> dict[str, int]:

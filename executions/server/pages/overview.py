@@ -10,10 +10,9 @@ from fastapi import APIRouter, Request, Response
 
 from executions.client import Client
 from executions.client.health import State
-from executions.queue import Queue
+from executions.queue import Queue, most_waiting
 from executions.server.charts import Chart, Series
 from executions.server.pages.asked import Asked
-from executions.server.pages.fleet import queues_of, state_of
 from executions.server.pages.listing import count_of
 from executions.server.pages.search import term
 from executions.server.pages.site import PageRoute, link, render
@@ -56,7 +55,7 @@ def overview(request: Request, client: Viewing) -> Response:
     """Show it."""
     counts = client.executions.facets(by=("status",))["status"]
     workers = client.workers.list()
-    queues = queues_of(client)
+    queues = most_waiting(client.queues.list())
     needs = sorted(_needs(client, workers, queues), key=lambda need: need.weight != "bad")
     running = client.executions.list("status:running", sort="started", limit=_RUNNING).items
     counted = client.executions.facets(f"finished:>={NEWS}", by=("status",), exact=False)["status"]
@@ -128,10 +127,9 @@ def _needs(client: Client, workers: list[Any], queues: list[Queue]) -> Iterator[
 
 def _fleet(workers: list[Any], queues: list[Queue]) -> Iterator[Need]:
     for worker in workers:
-        state = state_of(worker)
-        if state in ("lost", "stalled"):
-            what = "no longer beats" if state == "lost" else "beats, but takes no work"
-            yield Need("bad", f"Worker {worker.name} is {state}", f"It {what}.", "/workers", "Look")
+        if worker.state in ("lost", "stalled"):
+            what = "no longer beats" if worker.state == "lost" else "beats, but takes no work"
+            yield Need("bad", f"Worker {worker.name} is {worker.state}", f"It {what}.", "/workers", "Look")
     for queue in queues:
         url = link("/executions", q=f"{term('queue', queue.name)} AND status:pending")
         if queue.pending and not queue.workers:
