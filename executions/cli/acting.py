@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import click
 from rich.text import Text
 
-from executions.bulk import BulkState
 from executions.cli import render
-from executions.cli.bulk import carried, document, planned
+from executions.cli.bulk import carry_out
 from executions.cli.commands import Command
 from executions.cli.completion import ExecutionId
 from executions.cli.documents import summary
-from executions.cli.problems import FAILED, Misuse, Problem, pointing_into, problem
+from executions.cli.problems import FAILED, problem
 from executions.cli.session import Session, pass_session
 from executions.cli.values import Seconds
 from executions.errors import ExecutionsError
@@ -26,19 +24,6 @@ _query = click.option("--query", metavar="QUERY", help="All that match, in place
 _dry_run = click.option("--dry-run", is_flag=True, help="With --query: count, and change nothing.")
 _yes = click.option("--yes", "-y", is_flag=True, help="With --query: neither count nor ask first.")
 _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-
-
-@dataclass(frozen=True)
-class Words:
-    """How a verb on many executions speaks of itself."""
-
-    verb: str
-    which: str
-    outcome: str
-
-
-_STOP = Words("terminate", "have not ended", "asked {} to stop")
-_RERUN = Words("rerun", "have ended", "{} run once more")
 
 
 @click.command(cls=Command)
@@ -86,8 +71,8 @@ def terminate(
             _told_stop,
         )
     else:
-        _bulk(
-            session, ("terminate", query, {"reason": cause, "force": force, "grace": grace}), _STOP,
+        carry_out(
+            session, ("terminate", query, {"reason": cause, "force": force, "grace": grace}),
             dry_run=dry_run, yes=yes, as_json=as_json,
         )  # fmt: skip
 
@@ -109,7 +94,7 @@ def rerun(session: Session, ids: tuple[str, ...], query: str | None, dry_run: bo
     if query is None:
         _each(session, ids, lambda one: executions.get(one).rerun(), as_json, _told_rerun)
     else:
-        _bulk(session, ("rerun", query, {}), _RERUN, dry_run=dry_run, yes=yes, as_json=as_json)
+        carry_out(session, ("rerun", query, {}), dry_run=dry_run, yes=yes, as_json=as_json)
 
 
 def _check(ids: Iterable[str], query: str | None, *, dry_run: bool, tree: bool = False) -> None:
@@ -176,42 +161,3 @@ def _told_tree(session: Session, one: str, report: Any) -> None:
 
 def _tree(executions: Any, root: str, cause: str, force: bool, dry_run: bool) -> Any:
     return executions.terminate_tree(root, cause=cause, force=force, dry_run=dry_run)
-
-
-def _bulk(
-    session: Session, order: tuple[str, str, dict[str, Any]], words: Words, *, dry_run: bool, yes: bool, as_json: bool
-) -> None:
-    """Count, ask, start a bulk, carry it out."""
-    action, query, options = order
-    with pointing_into(query):
-        if dry_run or not yes:
-            plan = session.client.bulk.plan(action, query, **options)
-            if dry_run and as_json:
-                session.json(planned(plan))
-                return
-            told = f"{plan.matched} match, {plan.eligible} of them {words.which}"
-            (session.print if dry_run else session.err.print)(told)
-            if dry_run or not plan.eligible:
-                return
-            _ask(session, f"{words.verb} {plan.eligible}?")
-        bulk = session.client.bulk(action, query, **options)
-    bulk = carried(session, bulk)
-    if as_json:
-        session.json(document(bulk))
-        return
-    left, failed = sum(bulk.skipped.values()), sum(bulk.failed.values())
-    session.print(
-        words.outcome.format(bulk.done)
-        + (f", left {left} as they are" if left else "")
-        + (f", failed for {failed}: see `executions bulk show {bulk.id}`" if failed else "")
-        + (f"; {bulk.state} before its end {bulk.message}".rstrip() if bulk.state is not BulkState.DONE else "")
-    )
-    if failed or bulk.state is not BulkState.DONE:
-        raise click.exceptions.Exit(FAILED)
-
-
-def _ask(session: Session, question: str) -> None:
-    if not session.is_interactive:
-        raise Misuse("nobody is there to ask: give --yes to go on without, or --dry-run to count only")
-    if not click.confirm(question, err=True):
-        raise Problem("nothing was changed")

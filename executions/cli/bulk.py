@@ -1,21 +1,23 @@
-"""`bulk`: what is done to many executions at once: how far it is, and its end."""
+"""`bulk`: what is done to many executions at once: its start, how far it is, and its end."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import click
 from rich.padding import Padding
 from rich.text import Text
 
-from executions.bulk import Bulk, BulkPlan, BulkState
+from executions.bulk import Action, Bulk, BulkPlan, BulkState
 from executions.cli import render
 from executions.cli.commands import Group
 from executions.cli.documents import plain
-from executions.cli.problems import FAILED
+from executions.cli.problems import FAILED, Misuse, Problem, pointing_into
 from executions.cli.render import Column, Cut
 from executions.cli.session import Session, pass_session
+from executions.cli.values import Seconds
 from executions.errors import WaitTimeout
 
 _id = click.argument("bulk_id", metavar="ID")
@@ -23,6 +25,22 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON doc
 
 #: Seconds between two looks at how far it is, on a terminal.
 LOOK_S = 0.5
+
+
+@dataclass(frozen=True)
+class Words:
+    """How an action on many executions is spoken of."""
+
+    which: str
+    outcome: str
+
+
+_WORDS = {
+    Action.TERMINATE: Words("have not ended", "asked {} to stop"),
+    Action.RERUN: Words("have ended", "{} run once more"),
+    Action.RELAUNCH: Words("can be started anew", "{} started anew"),
+    Action.TAG: Words("can be tagged", "{} tagged"),
+}
 
 _STYLES = {
     BulkState.RUNNING: "blue", BulkState.DONE: "green", BulkState.CANCELLED: "yellow", BulkState.FAILED: "red",
@@ -63,6 +81,41 @@ def bulk(ctx: click.Context) -> None:
         ctx.invoke(list_bulks)
 
 
+@bulk.command("start")
+@click.argument("action", type=click.Choice([one.value for one in Action]))
+@click.argument("query", nargs=-1, required=True)
+@click.option("--tag", "tags", metavar="TAG", multiple=True, help="With tag: a tag to add.")
+@click.option("--cause", default="", help="Why; it is kept with the bulk.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="How many are acted on at most.")
+@click.option("--force", is_flag=True, help="With terminate: kill at once.")
+@click.option("--grace", type=Seconds(), help="With terminate: ask first, and kill after this time.")
+@click.option("--dry-run", is_flag=True, help="Count, and change nothing.")
+@click.option("--yes", "-y", is_flag=True, help="Neither count nor ask first.")
+@click.option("--detach", is_flag=True, help="Do not wait for its end: the workers, or the page, carry it out.")
+@_json
+@pass_session
+def start_bulk(
+    session: Session,
+    action: str,
+    query: tuple[str, ...],
+    cause: str,
+    dry_run: bool,
+    yes: bool,
+    detach: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Terminate, rerun, relaunch or tag all that match a query.
+
+    The selection is fixed at the start: what is created later is not of it.
+    """
+    text = " ".join(query)
+    if not text.strip():
+        raise Misuse("an empty query would mean every execution; say which, such as status:failed")
+    order = (action, text, {"reason": cause, **options})
+    carry_out(session, order, dry_run=dry_run, yes=yes, as_json=as_json, is_awaited=not detach)
+
+
 @bulk.command("list")
 @_json
 @pass_session
@@ -74,7 +127,7 @@ def list_bulks(session: Session, as_json: bool = False) -> None:
     elif found:
         render.table(session.out, _COLUMNS, found)
     else:
-        session.hint("no bulks yet; `executions rerun --query QUERY` starts one")
+        session.hint("no bulks yet; `executions bulk start rerun QUERY` starts one")
 
 
 @bulk.command("show")
@@ -105,6 +158,59 @@ def wait_for_bulk(session: Session, bulk_id: str, as_json: bool) -> None:
 def cancel_bulk(session: Session, bulk_id: str, as_json: bool) -> None:
     """Have a bulk go no further; what it has in hand is finished."""
     _print(session, session.client.bulk.cancel(bulk_id), as_json)
+
+
+def carry_out(
+    session: Session,
+    order: tuple[str, str, dict[str, Any]],
+    *,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+    is_awaited: bool = True,
+) -> None:
+    """Count, ask, start a bulk, carry it out."""
+    action, query, options = order
+    with pointing_into(query):
+        if dry_run or not yes:
+            plan = session.client.bulk.plan(action, query, **options)
+            if dry_run and as_json:
+                session.json(planned(plan))
+                return
+            told = f"{plan.matched} match, {plan.eligible} of them {_WORDS[plan.order.action].which}"
+            (session.print if dry_run else session.err.print)(told)
+            if dry_run or not plan.eligible:
+                return
+            _ask(session, f"{action} {plan.eligible}?")
+        started = session.client.bulk(action, query, **options)
+    if is_awaited:
+        _tell_end(session, carried(session, started), as_json)
+    elif as_json:
+        session.json(document(started))
+    else:
+        session.write(started.id)
+
+
+def _ask(session: Session, question: str) -> None:
+    if not session.is_interactive:
+        raise Misuse("nobody is there to ask: give --yes to go on without, or --dry-run to count only")
+    if not click.confirm(question, err=True):
+        raise Problem("nothing was changed")
+
+
+def _tell_end(session: Session, ended: Bulk, as_json: bool) -> None:
+    if as_json:
+        session.json(document(ended))
+        return
+    left, failed = _left(ended), sum(ended.failed.values())
+    session.print(
+        _WORDS[ended.order.action].outcome.format(ended.done)
+        + (f", left {left} as they are" if left else "")
+        + (f", failed for {failed}: see `executions bulk show {ended.id}`" if failed else "")
+        + (f"; {ended.state} before its end {ended.message}".rstrip() if ended.state is not BulkState.DONE else "")
+    )
+    if failed or ended.state is not BulkState.DONE:
+        raise click.exceptions.Exit(FAILED)
 
 
 def carried(session: Session, started: Bulk) -> Bulk:

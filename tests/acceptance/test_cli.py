@@ -410,6 +410,24 @@ def test_bulk_as_json(shell: Shell, waiting: list[str]) -> None:
     assert shell("bulk", "show", "nothing").code == 1
 
 
+def test_a_bulk_of_any_action_is_started_and_waited_for_or_left_to_the_fleet(shell: Shell, waiting: list[str]) -> None:
+    assert (
+        shell("bulk", "start", "tag", PENDING, "--tag", "odd", "--dry-run").out == "3 match, 3 of them can be tagged\n"
+    )
+    assert shell("bulk", "start", "tag", PENDING).code == 2  # which tags?
+    assert shell("bulk", "start", "tag", *PENDING.split(), "--tag", "odd", "--limit", "2", "-y").out == "2 tagged\n"
+    assert set(shell("ls", "tag:odd", "-q").lines) == {waiting[2], waiting[1]}
+    # If nobody waits for it, workers carry it out
+    left = shell("bulk", "start", "relaunch", "tag:odd", "--yes", "--detach", "--cause", "once more")
+    done = shell("bulk", "wait", left.out.strip(), "--json").json
+    assert (done["action"], done["done"], done["reason"]) == ("relaunch", 2, "once more")
+    ended = shell("bulk", "start", "terminate", "tag:bulk AND status:pending", "--yes", "--json").json
+    assert (ended["done"], ended["state"]) == (5, "done")
+    # ... and an order that no action takes is refused before anything is done
+    assert "no option 'force'" in shell("bulk", "start", "rerun", "tag:odd", "--force", "--yes").err
+    assert shell("bulk", "start", "rerun", " ", "--yes").code == 2
+
+
 def test_the_fleet_carries_out_a_bulk_that_nobody_waits_for(shell: Shell, waiting: list[str]) -> None:
     bulk = shell.fleet.client.bulk("terminate", PENDING, reason="nobody is there")
     eventually(lambda: bulk.refresh().is_over, "its end")
