@@ -89,6 +89,8 @@ class Repair:
                 return self._forget(finding)
             case "stray-index" if finding.id.startswith(f"{finding.terms[0]}/"):
                 return self._mending.forgotten_bit(finding)
+            case "missing-value" | "stray-value":
+                return self._mending.values(finding)
             case "no-owner":
                 return self._free(finding.terms[0])
             case "past-expiry":

@@ -87,6 +87,7 @@ def _strip(text: str) -> str:
 
 
 READ = _read("read", prelude=False)
+VALUE_CHECK = _read("value_check")
 SUBMIT = _read("submit")
 START = _read("start")
 FINISH = _read("finish")

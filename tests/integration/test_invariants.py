@@ -74,6 +74,10 @@ class Breaker:
     def set(self, one: str, **fields: Any) -> None:
         self.server.hset(self.record(one), mapping=fields)
 
+    def note(self, one: str, **properties: str) -> None:
+        fields = [part for name, text in properties.items() for part in (f"p.{name}", text)]
+        self.registry.transitions.annotate(one, None, fields=fields)
+
     def age(self, one: str) -> None:
         """Let an execution's last change be long ago."""
         length = self.server.hget(self.record(one), "ls").decode()
@@ -143,6 +147,18 @@ class Breaker:
     def wrong_count(self) -> str:
         self.server.hincrby(self.keys(self.ended).counts, "queue:q", 1)
         return ""
+
+    def missing_value(self) -> str:
+        self.note(self.ended, lr="0.1", team='"red"')
+        (member, *_) = self.server.zrange(self.keys(self.ended).values, 0, -1)
+        self.server.zrem(self.keys(self.ended).values, member)
+        return self.ended
+
+    def stray_value(self) -> str:
+        for value in ("0.1", "0.2"):
+            self.note(self.running, lr=value)
+        self.server.zadd(self.keys(self.running).values, {b"p.team\0tred\0%d" % self.number(self.running): 0})
+        return self.running
 
     def missing_mark(self) -> str:
         keys = self.keys(self.ended)

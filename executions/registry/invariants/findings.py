@@ -19,6 +19,8 @@ CODES: dict[str, str] = {
     "wrong-times": "set the times after the record",
     "stray-member": "forget the number; nothing has it",
     "wrong-count": "count again",
+    "missing-value": "enter the value again",
+    "stray-value": "forget the value; its record does not have it",
     "missing-mark": "",
     "unlisted-record": "",
     # Who moves it on.

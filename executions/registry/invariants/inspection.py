@@ -15,6 +15,7 @@ from executions.registry.invariants.elsewhere import Elsewhere
 from executions.registry.invariants.findings import Finding
 from executions.registry.invariants.judgement import Moment, judge
 from executions.registry.invariants.pictures import Picture, read_pictures, read_raw, read_still
+from executions.registry.invariants.values import lacking, strays
 from executions.registry.keys import ShardKeys
 from executions.registry.rounds import ask, by_name, hget, hmget, run
 from executions.registry.rows import read_ids
@@ -90,6 +91,7 @@ class Inspection:
             yield from self._part(f"index of shard {keys.shard}", around.index())
             for steps in (around.counts(), around.members(), around.waiting(), around.marks(), around.events()):
                 yield from self._part(f"lists of shard {keys.shard}", steps)
+            yield from self._part(f"values of shard {keys.shard}", strays(self._client, keys))
         yield from self._part("keys", self._elsewhere.keys())
         yield from self._part("services", self._elsewhere.services())
         yield from self._part("workers", self._elsewhere.workers(self.moment))
@@ -137,6 +139,7 @@ class Inspection:
         steps = read_pictures(keys, here, [raw for _, raw in whole.values()])
         ((pictures, exact),) = run(self._client, [steps])
         self._exact |= exact
+        yield from lacking(self._client, keys, pictures)
         waiting = []
         for picture in pictures:
             self._count(picture)

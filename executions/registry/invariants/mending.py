@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from executions.registry import scripts
 from executions.registry.connection import RedisClient, translated
 from executions.registry.indexes import CHUNK
+from executions.registry.invariants import values
 from executions.registry.invariants.findings import Finding
 from executions.registry.invariants.judgement import expected_scores, wrong_terms
 from executions.registry.invariants.pictures import Picture, read_still
@@ -62,6 +63,11 @@ class Mending:
         """Clear what a field of the index says of numbers that do not exist."""
         keys = shard_keys(self._space.namespace, finding.shard)
         return int(scripts.SWEEP(self._space.client, keys.of_transition("", 1), (finding.id,))) >= 0
+
+    @translated
+    def values(self, finding: Finding) -> bool:
+        """Make an execution found by the values that its record has."""
+        return values.mend(self._space.client, shard_keys(self._space.namespace, finding.shard), finding)
 
     @translated
     def count(self, shard: int, term: str) -> None:

@@ -18,7 +18,7 @@ from executions.states import Status
 #: What of a record is looked at; the large fields stay on the server.
 CODES = (
     "v", "no", "st", "rs", "at", "cr", "qd", "sd", "fi", "ex", "eta", "dl", "ck", "po", "fn", "sv", "pl", "sg", "qu",
-    "wk", "pa", "ro", "nm", "tg", "op", "tt", "ls", "gc", "gb", "bk", "nc",
+    "wk", "pa", "ro", "nm", "tg", "op", "tt", "ls", "gc", "gb", "bk", "nc", "vx",
 )  # fmt: skip
 
 #: Which part of a record is listed under which field of the index.
