@@ -41,6 +41,8 @@ class Chart:
     labels: Sequence[str]
     series: Sequence[Series]
     unit: str = ""
+    #: What stands beside the title: all of it in one number. Without it, how high the chart is.
+    total: str = ""
 
     def written(self, value: float | None) -> str:
         """Write a value as its table does."""
@@ -154,11 +156,11 @@ def _stretches(values: Iterable[float | None]) -> list[list[tuple[int, float]]]:
 
 
 def _figure(chart: Chart, drawn: str, most: str) -> Markup:
-    name, title = escape(chart.name), escape(chart.title)
+    name, title, beside = escape(chart.name), escape(chart.title), escape(chart.total or f"{most} at most")
     legend = "".join(f'<li class="{one.tone}-key">{escape(one.word)}</li>' for one in chart.series)
     ends = f"<span>{escape(chart.labels[0])}</span><span>{escape(chart.labels[-1])}</span>" if chart.labels else ""
     return Markup(
-        f'<figure class="chart"><figcaption>{title}<ul>{legend}</ul><span class="dim num">{escape(most)}</span>'
+        f'<figure class="chart"><figcaption>{title}<ul>{legend}</ul><span class="dim num">{beside}</span>'
         "</figcaption>"
         f'<svg viewBox="0 0 {max(1, len(chart.labels)) * _PITCH} {_HIGH}" preserveAspectRatio="none" role="img" '
         f'aria-labelledby="{name}-title {name}-about"><title id="{name}-title">{title}</title>'

@@ -98,6 +98,7 @@ def charts_of(stats: Stats) -> tuple[Chart, ...]:
         Chart(
             "success", f"Success{word}", f"{about}{share(stats.total.success_rate)} of those that ended in 24 hours.",
             labels, [Series("of those that ended", "b-success", [step.success_rate for step in steps])], "%",
+            f"{share(stats.total.success_rate)} in all",
         ),
     )  # fmt: skip
 
