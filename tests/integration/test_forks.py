@@ -5,33 +5,55 @@ from __future__ import annotations
 import subprocess
 import sys
 
-#: A process of its own: one that has threads is forked.
+import pytest
+
+#: A process of its own: one that has threads is forked. `held` is what a thread holds meanwhile, `use` what needs it.
 FORK = """
-import os, signal, threading
+import os, queue, signal, threading
+import celery._state, redis
 from celery import Celery
 from workers.bootsteps.forks import renew_locks
 
 renew_locks()
-app, looks, go_on = Celery("app", set_as_current=False), threading.Event(), threading.Event()
+app, holds, go_on = Celery("app", set_as_current=False), threading.Event(), threading.Event()
+pool, jobs = redis.ConnectionPool(), queue.LifoQueue()
+changed, owned = threading.Condition(), threading.RLock()
+celery._state.ours, pool.ours = threading.Lock(), owned
 
-def look():
-    with vars(Celery)["tasks"].lock:
-        looks.set()
+def hold():
+    with {held}:
+        holds.set()
         go_on.wait()
 
-threading.Thread(target=look, daemon=True).start()
-looks.wait()
-child = os.fork()
-if child == 0:
-    signal.alarm(10)
-    os._exit(0 if app.tasks else 1)
+threading.Thread(target=hold, daemon=True).start()
+holds.wait()
+with owned:
+    child = os.fork()
+    if child == 0:
+        signal.alarm(10)
+        {use}
+        os._exit(0 if pool.ours is owned else 1)
 print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
 
 
-def test_a_child_is_not_held_by_a_thread_of_its_parent_that_looks_at_the_app() -> None:
-    # Given a process that is forked while a thread looks at the app. I expect the child to see the app as well
+@pytest.mark.parametrize(
+    ("held", "use"),
+    [
+        ('vars(Celery)["tasks"].lock', "app.tasks"),
+        ("pool._lock", "pool.reset()"),
+        ("pool._fork_lock", "pool._checkpid()"),
+        ("jobs.mutex", "jobs.put(1), jobs.get()"),
+        ("changed", "with changed: changed.notify_all()"),
+        ("celery._state.ours", "with celery._state.ours: pass"),
+    ],
+    ids=["a cached property", "a pool", "a pool that forks", "a queue", "a condition", "a lock of a module"],
+)
+def test_a_child_is_not_held_by_what_a_thread_of_its_parent_was_doing(held: str, use: str) -> None:
+    # Given a process that is forked while a thread of it holds a lock, and the forking one another. I expect the child
+    # to go on where it needs the first, and to find the other as it was
+    code = FORK.replace("{held}", held).replace("{use}", use)
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", FORK], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, timeout=60, check=False
     )
     assert done.stdout.strip() == "0", done.stdout + done.stderr

@@ -1,8 +1,9 @@
 """Locks that a child process must not inherit.
 
-kombu's `cached_property` takes a lock that all instances share, and does so at every look, not just the first. A child
-that is forked while another thread of its parent looks at `app.tasks` would wait there for ever: it lives, and takes no
-job. Our threads look at such properties all the time, so each child gets new locks before anything else.
+A child is forked from one thread; what another thread of its parent holds in that moment nobody releases there. Such a
+child lives, takes a job, and waits for ever at the first such lock: the one of a pool of connections, or the one that
+all instances share of a `cached_property` of kombu. Our threads use both all the time. So each child begins with new
+locks in place of those that are held when it is born.
 """
 
 from __future__ import annotations
@@ -10,10 +11,22 @@ from __future__ import annotations
 import functools
 import gc
 import os
+import queue
+import sys
 import threading
+from collections.abc import Iterator
+from types import GetSetDescriptorType, ModuleType
 from typing import Any
 
-_found: list[Any] = []
+#: Whose objects and modules are looked at: what our threads share with the thread that forks.
+PACKAGES = frozenset({"amqp", "celery", "executions", "kombu", "redis", "workers"})
+
+#: What these packages use of others, with locks inside. Python's own cached properties have none from 3.12 on.
+_OTHERS = (functools.cached_property, queue.Queue, threading.Condition)
+
+_LOCKS = (type(threading.Lock()), type(threading.RLock()))
+
+_found: list[tuple[Any, str]] = []
 _parent = 0
 
 
@@ -29,13 +42,61 @@ def _find() -> None:
     """Find them before the fork: to look at all objects in the child would copy the memory that both share."""
     # Not what a function forks: nothing of Celery runs there.
     if os.getpid() == _parent:
+        _found[:] = _all_locks()
+
+
+def _all_locks() -> Iterator[tuple[Any, str]]:
+    """Give each lock by its owner and its name there."""
+    is_ours: dict[type, bool] = {}
+    for one in gc.get_objects():
         # By the type itself: asking a proxy for its class may compute what it stands for.
-        _found[:] = [one for one in gc.get_objects() if issubclass(type(one), functools.cached_property)]
+        kind = type(one)
+        if kind not in is_ours:
+            is_ours[kind] = _is_ours(kind) and _has_plain_attributes(kind)
+        if is_ours[kind]:
+            yield from _locks_of(one)
+    for name, module in list(sys.modules.items()):
+        if _package(name) in PACKAGES and type(module) is ModuleType:
+            yield from _locks_of(module)
+
+
+def _is_ours(kind: type) -> bool:
+    return _package(kind.__module__) in PACKAGES or issubclass(kind, _OTHERS)
+
+
+def _has_plain_attributes(kind: type) -> bool:
+    """Tell whether an instance's attributes are its own: a proxy would compute what it stands for."""
+    found = next((vars(base)["__dict__"] for base in kind.__mro__ if "__dict__" in vars(base)), None)
+    return isinstance(found, GetSetDescriptorType)
+
+
+def _package(module: object) -> str:
+    return module.partition(".")[0] if isinstance(module, str) else ""
+
+
+def _locks_of(one: Any) -> Iterator[tuple[Any, str]]:
+    for name, value in list(object.__getattribute__(one, "__dict__").items()):
+        if type(value) in _LOCKS:
+            yield one, name
 
 
 def _renew() -> None:
-    for one in _found:
-        # Python's own have none from 3.12 on; kombu's always do.
-        if hasattr(one, "lock"):
-            one.lock = threading.RLock()
+    for one, name in _found:
+        lock = vars(one)[name]
+        # One that the forking thread itself holds can be taken again, and is left to it.
+        if lock.acquire(blocking=False):
+            lock.release()
+        else:
+            _replace(one, name, type(lock)() if isinstance(lock, _LOCKS[1]) else threading.Lock())
     _found.clear()
+
+
+def _replace(one: Any, name: str, lock: Any) -> None:
+    if isinstance(one, threading.Condition):
+        threading.Condition.__init__(one, lock)
+    else:
+        object.__setattr__(one, name, lock)
+    if isinstance(one, queue.Queue):
+        # Its conditions are about the same lock.
+        for condition in ("not_empty", "not_full", "all_tasks_done"):
+            setattr(one, condition, threading.Condition(lock))
