@@ -14,6 +14,9 @@ import celery._state, redis
 from celery import Celery
 from workers.bootsteps.forks import renew_locks
 
+# What another hook lets go of in the child is passed by
+celery._state.gone = threading.Lock()
+os.register_at_fork(after_in_child=lambda: setattr(celery._state, "gone", None))
 renew_locks()
 app, holds, go_on = Celery("app", set_as_current=False), threading.Event(), threading.Event()
 pool, jobs = redis.ConnectionPool(), queue.LifoQueue()
