@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -45,7 +46,14 @@ recording.fail_followers, RegistryBackend._call_task_errbacks = following, calli
 
 @pytest.fixture
 def fleet(server_url: str, tmp_path: Path) -> Iterator[Fleet]:
-    yield from make_fleet(server_url, tmp_path, **QUICK)
+    for made in make_fleet(server_url, tmp_path, **QUICK):
+        yield made
+        # What was told of may be told of once more, and nothing of that is to be left in the broker
+        eventually(partial(nothing_waits, made), "all ended")
+
+
+def nothing_waits(fleet: Fleet) -> bool:
+    return not fleet.client.executions.count("status:pending OR status:running")
 
 
 def never_ran(fleet: Fleet, execution_id: str) -> None:
