@@ -44,6 +44,16 @@ def mark(path, value=None):
 """
 
 
+#: Sends something to a queue that the worker does not consume.
+SENDING = """
+import shop
+from shop import app
+
+@app.task(name="shop.elsewhere")
+def elsewhere():
+    return shop.add.apply_async((1, 1), queue="elsewhere").id
+"""
+
 #: Tells how many children have work each time that the worker has a connection.
 NOSY = """
 from celery.signals import worker_ready
@@ -228,6 +238,21 @@ def test_a_child_that_has_a_job_from_before_a_cut_is_given_no_other(quick: Fleet
         assert quick.done(one, SOON_S).attempts == 1
     Path(go_on).touch()
     assert quick.done(busy, SOON_S).attempts == 1
+
+
+def test_a_worker_does_not_come_to_consume_what_it_sends_to(quick: Fleet) -> None:
+    # Given a worker that has sent something to a queue of others, and whose connection is cut
+    (quick.folder / "sending.py").write_text(SENDING)
+    worker = quick.start("threads", 1, app="sending")
+    others = quick.done(quick.client.submit("shop.elsewhere"), SOON_S).output
+    before = worker.log.count("mingle: ")
+    Broker(quick).client.client_kill_filter(_type="normal", skipme=True)
+    eventually(lambda: worker.log.count("mingle: ") > before, "a new connection")
+    # I expect it to go on with its own queue, and to leave that one
+    for _ in range(3):
+        assert quick.done(quick.client.submit("shop.add", 1, 2), SOON_S).output == 3
+    assert quick.client.executions.get(others).status == "pending"
+    assert [one.facts["queues"] for one in quick.client.workers.list()] == [["celery"]]
 
 
 def test_a_server_that_answers_nothing_is_noticed(start_server: StartServer, tmp_path: Path) -> None:

@@ -70,6 +70,7 @@ class Fleet(bootsteps.StartStopStep):
         place = Place(parent.hostname, pool, Slots(slots, None if pool == "prefork" else make_file(slots)))
         self.site.place = place
         install_revoke()
+        keep_to_queues(parent.app)
         rabbitmq.use_defaults(parent.app, place.pool)
         if place.pool == "prefork":
             renew_locks()
@@ -137,6 +138,16 @@ class Fleet(bootsteps.StartStopStep):
             self.thread.leave()
         if self.condition is not None:
             self.condition.leave()
+
+
+def keep_to_queues(app: Any) -> None:
+    """Have a worker consume the queues that it was started for, and no other.
+
+    Before Celery 5.7 every queue that it sends something to is one of its own from then on, after the next broken
+    connection: the upkeep of any worker sends to the queues of all.
+    """
+    queues = app.amqp.queues
+    queues.select(list(queues.consume_from))
 
 
 class FleetThread(threading.Thread):
