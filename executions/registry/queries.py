@@ -64,7 +64,7 @@ MAX_LIMIT = 500
 
 #: What may be read for one page, counted in bitmap chunks (about a microsecond each; scores and records count for
 #: several); and the least of it for one shard. More would find more, but a page should never take long.
-_PAGE_WORK = 20_000
+_PAGE_WORK = 14_000
 _SHARD_WORK = 3_000
 
 #: Records that are looked at to count matches in what has no index, over all shards, and the least of one shard.
