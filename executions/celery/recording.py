@@ -21,12 +21,7 @@ from kombu.exceptions import EncodeError
 from executions import codec
 from executions.celery import endings, reuse, telling
 from executions.celery.failure import describe
-from executions.celery.followers import (
-    fail_followers,
-    have_followed,
-    record_body,
-    release_chain,
-)
+from executions.celery.followers import fail_followers, have_followed, record_body, release_chain
 from executions.celery.patience import patiently
 from executions.celery.runner import ATTEMPT, Attempt
 from executions.celery.site import Site, site_of

@@ -109,10 +109,7 @@ def start_bulk(
 
     The selection is fixed at the start: what is created later is not of it.
     """
-    text = " ".join(query)
-    if not text.strip():
-        raise Misuse("an empty query would mean every execution; say which, such as status:failed")
-    order = (action, text, {"reason": cause, **options})
+    order = (action, " ".join(query), {"reason": cause, **options})
     carry_out(session, order, dry_run=dry_run, yes=yes, as_json=as_json, is_awaited=not detach)
 
 
@@ -171,6 +168,9 @@ def carry_out(
 ) -> None:
     """Count, ask, start a bulk, carry it out."""
     action, query, options = order
+    if not query.strip():
+        told = "an empty query would mean every execution; say which, such as status:pending"
+        raise click.UsageError(told, click.get_current_context())
     with pointing_into(query):
         if dry_run or not yes:
             plan = session.client.bulk.plan(action, query, **options)

@@ -31,6 +31,10 @@ def _add(x: int, y: int) -> int:
     return x + y
 
 
+def _told(execution_id: str) -> str:
+    return execution_id
+
+
 def test_the_last_member_of_a_chord_is_counted_once_the_registry_is_back(
     start_server: StartServer, tmp_path: Path, eventually: Eventually, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -209,3 +213,18 @@ def test_a_chord_that_took_the_place_of_a_function_goes_on_with_it(stage: Stage)
     outer = stage.client.executions.get("outer")
     assert (outer.status, outer.reason) == ("pending", "queued")
     assert json.loads(outer._raw["in"])[0][0] == [0, 0]
+
+
+def test_who_is_called_on_a_failure_is_sent_once_however_often_a_leader_dies_over_it(stage: Stage) -> None:
+    told = stage.app.task(_told, name="told")
+    failed = stage.add.apply_async((1, 1), link_error=told.s())
+    stage.end(failed.id, fails=True)
+    # If each leader dies after it has told, and before it says so
+    for _ in range(3):
+        assert stage.app.backend.tell_followers(failed.id)
+    # I expect one execution, which runs once whatever messages there are
+    (one,) = stage.client.executions.list("function:told").items
+    assert one.parent_id == failed.id
+    stage.end(one.id)
+    again = stage.site.transitions.start(one.id, 1, worker="w@test", pid=1, pool="threads", claim="w.9")
+    assert not isinstance(again, Started)

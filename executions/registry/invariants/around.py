@@ -11,6 +11,7 @@ from executions.registry.indexes import CHUNK, EXISTING, has_bit, numbers_in, po
 from executions.registry.invariants.findings import Finding
 from executions.registry.invariants.mending import recount
 from executions.registry.invariants.pictures import INDEXED, NOTE_TERM, STARTED_TERM, terms_of_record
+from executions.registry.invariants.values import strays
 from executions.registry.keys import ShardKeys
 from executions.registry.rounds import Ask, Steps, ask, batches, by_name, hget, hmget, hscan, run
 from executions.registry.rows import ID_CHUNK, RECORDS_AT_ONCE, raw_fields, read_ids, text
@@ -120,6 +121,11 @@ class Around:
         )
         real = [mark for mark, score in zip(gaps, scores, strict=True) if score is None and mark > int(oldest)]
         yield [self._finding("missing-mark", self._keys.marks, f"number {mark} has no mark", mark) for mark in real]
+
+    def values(self) -> Iterator[list[Finding]]:
+        """Look for properties and metrics that their record does not have."""
+        for members in self._scan("zscan", self._keys.values, MEMBERS_READ):
+            yield strays(self._client, self._keys, [member for member, _ in members])
 
     def events(self) -> Iterator[list[Finding]]:
         """Look at the ends that were announced: each must still stand in its status log."""

@@ -15,7 +15,7 @@ from executions.registry.invariants.elsewhere import Elsewhere
 from executions.registry.invariants.findings import Finding
 from executions.registry.invariants.judgement import Moment, judge
 from executions.registry.invariants.pictures import Picture, read_pictures, read_raw, read_still
-from executions.registry.invariants.values import lacking, strays
+from executions.registry.invariants.values import lacking
 from executions.registry.keys import ShardKeys
 from executions.registry.rounds import ask, by_name, hget, hmget, run
 from executions.registry.rows import read_ids
@@ -89,9 +89,9 @@ class Inspection:
             yield from self._executions(keys)
             around = Around(self._client, keys, self._exact)
             yield from self._part(f"index of shard {keys.shard}", around.index())
-            for steps in (around.counts(), around.members(), around.waiting(), around.marks(), around.events()):
-                yield from self._part(f"lists of shard {keys.shard}", steps)
-            yield from self._part(f"values of shard {keys.shard}", strays(self._client, keys))
+            lists = (around.counts, around.members, around.waiting, around.marks, around.events, around.values)
+            for steps in lists:
+                yield from self._part(f"lists of shard {keys.shard}", steps())
         yield from self._part("keys", self._elsewhere.keys())
         yield from self._part("services", self._elsewhere.services())
         yield from self._part("workers", self._elsewhere.workers(self.moment))

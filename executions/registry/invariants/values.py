@@ -10,12 +10,9 @@ from executions.registry.connection import RedisClient
 from executions.registry.invariants.findings import Finding
 from executions.registry.invariants.pictures import Picture
 from executions.registry.keys import ShardKeys
-from executions.registry.rounds import ask, by_name, run
+from executions.registry.rounds import run
 from executions.registry.rows import read_ids
 from executions.registry.values import number_of
-
-#: Members that one command asks for, and executions that are compared in one round trip.
-MEMBERS_READ = 1000
 
 #: A member holds any bytes; written so, each is one character.
 BYTES = "latin-1"
@@ -27,19 +24,14 @@ def lacking(client: RedisClient, keys: ShardKeys, pictures: Iterable[Picture]) -
     return [found for found in _compared(client, keys, whose, {}) if found.code == "missing-value"]
 
 
-def strays(client: RedisClient, keys: ShardKeys) -> Iterator[list[Finding]]:
-    """Look through all that is entered for what no record asks for."""
-    cursor = 0
-    while True:
-        ((cursor, members),) = ask(client, by_name("zscan", keys.values, cursor, None, MEMBERS_READ))
-        by_number = defaultdict(list)
-        for member, _ in members:
-            by_number[number_of(member)].append(member)
-        known = run(client, [read_ids(keys, sorted(by_number))])[0]
-        whose = {number: known.get(number, "") for number in by_number}
-        yield [found for found in _compared(client, keys, whose, by_number) if found.code == "stray-value"]
-        if not cursor:
-            return
+def strays(client: RedisClient, keys: ShardKeys, members: Iterable[bytes]) -> list[Finding]:
+    """Give those of some entered values that no record asks for."""
+    by_number = defaultdict(list)
+    for member in members:
+        by_number[number_of(member)].append(member)
+    known = run(client, [read_ids(keys, sorted(by_number))])[0]
+    whose = {number: known.get(number, "") for number in by_number}
+    return [found for found in _compared(client, keys, whose, by_number) if found.code == "stray-value"]
 
 
 def mend(client: RedisClient, keys: ShardKeys, finding: Finding) -> bool:
