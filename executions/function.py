@@ -9,6 +9,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
+from executions.annotation import takes, written
 from executions.errors import InvalidInput
 from executions.lazy import lazy
 from executions.policy import FIELD_NAMES, NO_POLICY, Policy, parse_policy
@@ -24,6 +25,8 @@ class Parameter:
     name: str
     kind: str
     required: bool
+    #: Its annotation, as written.
+    annotation: str = ""
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,11 @@ class Parameters:
         """The names of those that have to be given."""
         return tuple(one.name for one in self.each if one.required)
 
+    @lazy
+    def annotations(self) -> dict[str, str]:
+        """What is said of those that have a name."""
+        return {one.name: one.annotation for one in self.each if not one.kind.startswith("var_")}
+
     def check(self, function: str, args: Sequence[Any], kwargs: Collection[str]) -> None:
         """Refuse arguments that the function cannot be called with; say which one is wrong."""
         if len(args) > len(self.positional) and not self._of_kind("var_positional"):
@@ -70,6 +78,15 @@ class Parameters:
             if name not in placed and name not in named:
                 raise InvalidInput(f"{function} is missing its input {name!r}; it takes {self}")
 
+    def check_types(self, function: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        """Refuse a value that its parameter's annotation rules out, as far as JSON can tell."""
+        named = ((name, value) for name, value in kwargs.items() if name in self.by_name)
+        for name, value in (*zip(self.positional, args, strict=False), *named):
+            said = self.annotations.get(name, "")
+            if said and not takes(said, value):
+                # The value itself may be a secret.
+                raise InvalidInput(f"{function} takes {name!r} as {said}, not as {type(value).__name__}")
+
     def edited(
         self, function: str, args: Sequence[Any], kwargs: Mapping[str, Any], changes: Mapping[str, Any]
     ) -> tuple[list[Any], dict[str, Any]]:
@@ -82,6 +99,7 @@ class Parameters:
             else:
                 named[name] = value
         self.check(function, changed, named)
+        self.check_types(function, changed, named)
         return changed, named
 
     def __str__(self) -> str:
@@ -117,12 +135,13 @@ class Function:
     #: Whether a worker has said so lately.
     alive: bool = True
 
-    def check(self, args: Sequence[Any], kwargs: Collection[str], service: str | None) -> None:
+    def check(self, args: Sequence[Any], kwargs: Mapping[str, Any], service: str | None) -> None:
         """Refuse a call that would fail at once, or would not run under the service that it names."""
         self.check_service(service)
         # What nobody has confirmed for a while may have been deployed anew since, with other parameters.
         if self.parameters is not None and self.alive:
             self.parameters.check(self.name, args, kwargs)
+            self.parameters.check_types(self.name, args, kwargs)
 
     def check_service(self, service: str | None) -> None:
         """Refuse a service that the function is not of: neither its limits nor its pause would hold for it."""
@@ -139,7 +158,7 @@ class Function:
         }  # fmt: skip
         said: dict[str, Any] = {name: value for name, value in found.items() if value not in (None, "", (), {})}
         if self.parameters is not None:
-            said["parameters"] = [[one.name, one.kind, one.required] for one in self.parameters.each]
+            said["parameters"] = [list(_told(one)) for one in self.parameters.each]
         return said
 
     @classmethod
@@ -151,7 +170,7 @@ class Function:
         several: dict[str, Any] = {key: tuple(said.get(key, ())) for key in ("tags", "redact", "places")}
         return cls(
             name=name,
-            parameters=None if parameters is None else Parameters(tuple(Parameter(*one) for one in parameters)),
+            parameters=None if parameters is None else Parameters(tuple(Parameter(*one[:4]) for one in parameters)),
             policy=parse_policy(policy) if policy else NO_POLICY,
             **plain,
             **several,
@@ -194,7 +213,12 @@ def declared_policy(task: Any) -> Policy:
 
 def _parameter(given: inspect.Parameter) -> Parameter:
     kind = given.kind.name.lower()
-    return Parameter(given.name, kind, given.default is given.empty and not kind.startswith("var_"))
+    required = given.default is given.empty and not kind.startswith("var_")
+    return Parameter(given.name, kind, required, written(given))
+
+
+def _told(one: Parameter) -> tuple[Any, ...]:
+    return (one.name, one.kind, one.required, one.annotation) if one.annotation else (one.name, one.kind, one.required)
 
 
 def _parameters(task: Any) -> Parameters | None:

@@ -26,6 +26,11 @@ def new_id(shard: int | None = None) -> str:
     return made if shard is None else f"{made[:-3]}{shard:03x}"
 
 
+def new_name(prefix: str) -> str:
+    """Make a name that nobody has, and that begins as asked."""
+    return f"{prefix}-{new_id().replace('-', '')[-19:]}"
+
+
 def named_id(name: str, function: str) -> str:
     """Derive the id of a named submit, so that submitting twice finds the first."""
     return str(uuid.uuid5(_NAME_SPACE, f"{function}\x00{name}"))

@@ -13,10 +13,11 @@ from executions.cli.documents import full
 from executions.cli.session import Session, pass_session
 from executions.errors import NotFound
 from executions.execution import Execution
+from executions.function import Function
 from executions.policy import ON_RESET
 
 _inputs = click.option(
-    "--input", "-i", "pairs", type=values.Pair(), multiple=True, metavar="NAME=VALUE",
+    "--input", "-i", "pairs", type=values.Typed(), multiple=True, metavar="NAME=VALUE",
     help="A keyword argument; the value is read as JSON, and as text where it is none.",
 )  # fmt: skip
 _json_input = click.option(
@@ -55,7 +56,7 @@ def run(
     session: Session,
     function: str,
     args: tuple[str, ...],
-    pairs: tuple[tuple[str, Any], ...],
+    pairs: tuple[tuple[str, str], ...],
     json_input: Any,
     service: str | None,
     wait: bool,
@@ -67,16 +68,17 @@ def run(
     """Start one run of a function.
 
     FUNCTION is the name that its workers know it by. ARGS are its positional arguments, each read as JSON,
-    and as text where it is none: 5 is a number, mnist is text, and so is '"5"'. Put -- in front of values
-    that begin with a dash.
+    and as text where it is none: 5 is a number (a text where the function says str), mnist is text, and so is
+    '"5"'. Put -- in front of values that begin with a dash.
     """
     _check(logs, as_json)
-    positional, keywords = values.merge_inputs(args, pairs, json_input)
+    known = _known(session, function)
+    positional, keywords = values.merge_inputs(args, pairs, json_input, known.parameters if known else None)
     given = {name: value for name, value in options.items() if value not in (None, ())}
     if "properties" in given:
         given["properties"] = dict(given["properties"])
     if service is None:
-        _warn_if_unknown(session, function)
+        _warn_if_unknown(session, function, known)
         execution = session.client.submit(function, *positional, inputs=keywords, **given)
     elif positional:
         raise click.UsageError("functions of a service take their arguments by name: -i NAME=VALUE")
@@ -97,7 +99,7 @@ def run(
 def relaunch(
     session: Session,
     execution_id: str,
-    pairs: tuple[tuple[str, Any], ...],
+    pairs: tuple[tuple[str, str], ...],
     json_input: Any,
     wait: bool,
     logs: bool,
@@ -109,10 +111,12 @@ def relaunch(
     Some of them may be changed; the new one refers to the old one.
     """
     _check(logs, as_json)
-    positional, keywords = values.merge_inputs((), pairs, json_input)
+    origin = session.client.executions.get(execution_id)
+    known = _known(session, origin.function)
+    positional, keywords = values.merge_inputs((), pairs, json_input, known.parameters if known else None)
     if positional:
         raise click.UsageError("relaunch changes keyword arguments: give an object to --json-input")
-    execution = session.client.executions.get(execution_id).relaunch(**keywords)
+    execution = origin.relaunch(**keywords)
     _started(session, execution, wait=wait, logs=logs, as_json=as_json, quiet=quiet)
 
 
@@ -132,12 +136,15 @@ def wait(session: Session, execution_id: str, timeout: float | None, as_json: bo
     raise click.exceptions.Exit(code)
 
 
-def _warn_if_unknown(session: Session, function: str) -> None:
+def _known(session: Session, function: str) -> Function | None:
     try:
-        known = session.client.functions.get(function).alive
+        return session.client.functions.get(function)
     except NotFound:
-        known = False
-    if not known:
+        return None
+
+
+def _warn_if_unknown(session: Session, function: str, known: Function | None) -> None:
+    if known is None or not known.alive:
         session.err.print(f"warning: no worker knows {function!r}; it waits, or is rejected", soft_wrap=True)
 
 

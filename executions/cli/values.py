@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import json
+import itertools
 import re
 import sys
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 
+from executions.annotation import load, read
+from executions.function import Parameters
 from executions.query.times import SECOND_US, read_length
 from executions.query.tree import quote
 from executions.states import Status, parse_status
@@ -64,16 +66,24 @@ class Statuses(click.ParamType):
         ]
 
 
-class Pair(click.ParamType):
-    """`name=value`, where the value is JSON or else text."""
+class Typed(click.ParamType):
+    """`name=value`; the value stays as it was typed."""
 
     name = "name=value"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, Any]:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
         name, separator, text = str(value).partition("=")
         if not separator or not name:
             self.fail(f"{value!r} is not name=value", param, ctx)
-        return name, parse_value(text)
+        return name, text
+
+
+class Pair(Typed):
+    """`name=value`, where the value is JSON or else text."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, Any]:
+        name, text = super().convert(value, param, ctx)
+        return name, read(text)
 
 
 class Inputs(click.ParamType):
@@ -85,7 +95,7 @@ class Inputs(click.ParamType):
         if not isinstance(value, str):
             return value
         try:
-            found = json.loads(_text(value), parse_constant=_no_constant)
+            found = load(_text(value))
         except OSError as error:
             self.fail(f"{value[1:]}: {error.strerror}", param, ctx)
         except (ValueError, RecursionError) as error:
@@ -95,25 +105,22 @@ class Inputs(click.ParamType):
         return found
 
 
-def parse_value(text: str) -> Any:
-    """Read a value as JSON, and as text where it is none: `5` is a number, `mnist` and `"5"` are text."""
-    try:
-        return json.loads(text, parse_constant=_no_constant)
-    except (ValueError, RecursionError):
-        return text
-
-
 def merge_inputs(
-    args: tuple[str, ...], pairs: tuple[tuple[str, Any], ...], given: Any
+    args: tuple[str, ...], pairs: tuple[tuple[str, str], ...], given: Any, takes: Parameters | None
 ) -> tuple[list[Any], dict[str, Any]]:
-    """Put arguments together from positional ones, `-i` and `--json-input`; `-i` wins over an object."""
-    positional = [parse_value(arg) for arg in args]
+    """Put arguments together from positional ones, `-i` and `--json-input`; `-i` wins over an object.
+
+    `takes` tells what a function takes, where that is known: `5` is a text for a `str`, and else a number.
+    """
+    annotations = takes.annotations if takes else {}
+    names = itertools.chain(takes.positional if takes else (), itertools.repeat(""))
+    positional = [read(text, annotations.get(name, "")) for text, name in zip(args, names, strict=False)]
     if isinstance(given, list):
         if positional:
             raise click.UsageError("give positional arguments either as they are or by --json-input, not both")
         positional = given
     keywords = dict(given) if isinstance(given, dict) else {}
-    return positional, keywords | dict(pairs)
+    return positional, keywords | {name: read(text, annotations.get(name, "")) for name, text in pairs}
 
 
 def since_query(text: str) -> str:
@@ -133,7 +140,3 @@ def _text(value: str) -> str:
     if value == "-":
         return sys.stdin.read()
     return Path(value[1:]).read_text() if value.startswith("@") else value
-
-
-def _no_constant(word: str) -> NoReturn:
-    raise ValueError(f"{word} is not JSON")

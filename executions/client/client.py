@@ -106,8 +106,8 @@ class Client:
     def submit(self, function: Any, /, *args: Any, **options: Any) -> Execution:
         """Ask for one run of a function (a task, or the name of one) and give its picture at once.
 
-        `args` and unknown keywords go to the function; the known ones are options: `name`, `tags`, `queue`,
-        `priority`, `eta`, `countdown`, `expires`, `execution_timeout`, `on_reset`, `max_attempts`, `retry_on`,
+        `args` and unknown keywords go to the function; the known ones are options: `name`, `name_prefix`, `tags`,
+        `queue`, `priority`, `eta`, `countdown`, `expires`, `execution_timeout`, `on_reset`, `max_attempts`, `retry_on`,
         `give_up_on`, `backoff_delay`, `cache`, `overwrite_cache`, `pipeline`, `stage`, `properties`, `service`,
         `reference`, `principal`, `wait`. Where the function has a parameter of such a name, pass its arguments as
         `inputs={...}`.

@@ -14,7 +14,7 @@ from executions.dispatch import DEFAULT_QUEUE, Envelope
 from executions.errors import Conflict, InvalidInput
 from executions.execution import Execution
 from executions.function import Function, describe
-from executions.ids import named_id, new_id
+from executions.ids import named_id, new_id, new_name
 from executions.inputs import prepare
 from executions.parts import Parts
 from executions.policy import FIELD_NAMES, parse_policy
@@ -23,8 +23,8 @@ from executions.registry.transitions import Accepted, Found, Submission
 
 #: Options of a submit besides the policy's fields; anything else is an argument of the function.
 OPTIONS = FIELD_NAMES | {
-    "name", "tags", "queue", "priority", "eta", "countdown", "expires", "pipeline", "stage", "properties",
-    "service", "reference", "principal", "id", "inputs",
+    "name", "name_prefix", "tags", "queue", "priority", "eta", "countdown", "expires", "pipeline", "stage",
+    "properties", "service", "reference", "principal", "id", "inputs",
 }  # fmt: skip
 
 #: Executions that go to the registry, and then to the broker, in one batch.
@@ -143,7 +143,7 @@ class Submitter:
     ) -> tuple[Submission, Envelope]:
         settings = self._parts.settings
         function = known or Function(name=name, service=given.get("service"))
-        given = self._with_declared(function, given)
+        given = _named(self._with_declared(function, given))
         inputs = prepare(args, kwargs, settings, self._parts.payloads, names=function.places, also=function.redact)
         (eta, delay), expires = _start(given), _moment("expires", given.get("expires"))
         caller = context.running()
@@ -215,6 +215,16 @@ def with_inputs(args: Sequence[Any], kwargs: dict[str, Any], inputs: Any) -> tup
     if kwargs or (args and not by_name):
         raise InvalidInput("give a function's arguments either as they are or as inputs={...}, not both")
     return (tuple(args), dict(inputs)) if by_name else (tuple(inputs), {})
+
+
+def _named(given: dict[str, Any]) -> dict[str, Any]:
+    """Make a name that nobody has, where only its beginning was given."""
+    prefix = given.pop("name_prefix", None)
+    if prefix is None:
+        return given
+    if given.get("name"):
+        raise InvalidInput("give either name or name_prefix, not both")
+    return given | {"name": new_name(prefix)}
 
 
 def _arguments(item: Any) -> tuple[Sequence[Any], dict[str, Any]]:

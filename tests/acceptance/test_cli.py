@@ -66,6 +66,13 @@ def test_arguments_are_json_or_text_and_arrive_as_such(shell: Shell) -> None:
     }
 
 
+def test_a_value_that_the_function_does_not_take_is_refused(shell: Shell) -> None:
+    eventually(lambda: "shop.add" in shell("functions").out, "the catalogue")
+    done = shell("run", "shop.plain_base", "three")
+    assert (done.code, done.out) == (2, "")
+    assert "shop.plain_base takes 'x' as int, not as str" in done.err
+
+
 def test_inputs_come_from_stdin_as_well(shell: Shell) -> None:
     done = shell("run", "shop.add", "--json-input", "-", "--wait", "--json", stdin="[20, 3]")
     assert done.json["output"] == 23

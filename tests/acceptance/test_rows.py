@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from datetime import timedelta
 from pathlib import Path
@@ -269,6 +270,18 @@ def test_ten_submits_of_one_name_make_one_execution(rows: Fleet) -> None:
     assert lines(path) == 1
     with pytest.warns(UserWarning, match="first inputs"):
         assert rows.client.submit("shop.mark", "elsewhere", name=name).id == ids[0]
+
+
+@pytest.mark.feature("F47")
+def test_a_prefix_makes_a_name_that_nobody_has(rows: Fleet) -> None:
+    made = rows.client.map("shop.add", [(n, 1) for n in range(1000)], name_prefix="my_task_run")
+    made.append(rows.client.submit("shop.add", 1, 2, name_prefix="my_task_run"))
+    names = {str(one.name) for one in made}
+    assert len(names) == 1001
+    assert all(re.fullmatch("my_task_run-[0-9a-f]{19}", name) for name in names)
+    assert rows.client.executions.get(made[-1].id).name == made[-1].name
+    with pytest.raises(InvalidInput, match="either name or name_prefix"):
+        rows.client.submit("shop.add", 1, 2, name="one", name_prefix="my")
 
 
 @pytest.mark.feature("F57")

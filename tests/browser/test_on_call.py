@@ -260,11 +260,15 @@ def test_a_function_is_launched_with_its_inputs(floor: Floor, open_page: Open) -
     page.get_by_role("link", name="orders.charge").click()
     page.get_by_label("order").fill("77")
     page.get_by_label("amount").fill("oops [")
-    page.get_by_label("currency").fill("NOK")
+    page.get_by_label("currency").fill("578")
+    page.get_by_role("button", name="Launch").click()
+    # What its annotation rules out is refused, and nothing that was typed is lost
+    expect(page.get_by_role("alert")).to_have_text("orders.charge takes 'amount' as float, not as str")
+    page.get_by_label("amount").fill("9")
     page.get_by_role("button", name="Launch").click()
     expect(page.get_by_role("status")).to_contain_text("Launched")
     made = floor.client.executions.get(page.url.rsplit("/", 1)[1].split("?")[0])
-    assert made.inputs["kwargs"] == {"order": 77, "amount": "oops [", "currency": "NOK"}
+    assert made.inputs["kwargs"] == {"order": 77, "amount": 9, "currency": "578"}
 
 
 def test_a_worker_is_drained_and_taken_back(floor: Floor, open_page: Open, eventually: Eventually) -> None:

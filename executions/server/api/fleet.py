@@ -66,6 +66,7 @@ class Parameter(BaseModel):
     name: str
     kind: str
     required: bool
+    annotation: str
 
 
 class FunctionDetail(BaseModel):

@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from executions.cli.values import parse_value
+from executions.annotation import read
 from executions.execution import Execution
 from executions.server.pages.site import Form
 
@@ -52,7 +52,7 @@ def changes(execution: Execution, sent: Form) -> dict[str, Any]:
         if not name or (is_there and text == typed(execution.properties[name])):
             continue
         if text.strip():
-            properties[name] = parse_value(text.strip())
+            properties[name] = read(text.strip())
         elif is_there:
             gone.append(name)
     return {
@@ -71,7 +71,7 @@ def seen_of(execution: Execution) -> str:
 
 def typed(value: Any) -> str:
     """Write a value so that it is read as the same again."""
-    if isinstance(value, str) and value.strip() == value and value and parse_value(value) == value:
+    if isinstance(value, str) and value.strip() == value and value and read(value) == value:
         return value
     return json.dumps(value, ensure_ascii=False, default=str)
 

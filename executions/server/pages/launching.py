@@ -9,6 +9,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
+from executions.annotation import read
 from executions.client import Client
 from executions.errors import Conflict, InvalidInput, NotFound
 from executions.execution import Execution
@@ -33,7 +34,8 @@ class Field:
     name: str
     text: str
     required: bool
-    hint: str = ""
+    #: What its annotation says.
+    says: str = ""
 
 
 @router.get("/executions/new")
@@ -62,17 +64,9 @@ def launch(request: Request, client: Operating, sent: Sent) -> Response:
     return redirect(request, f"/executions/{execution.id}", done="launch")
 
 
-def read_value(text: str) -> Any:
-    """Read what somebody typed: JSON where it is JSON, else the text itself."""
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
-
-
 def write_value(value: Any) -> str:
     """Write a value so that it is read back as it is."""
-    if isinstance(value, str) and read_value(value) == value:
+    if isinstance(value, str) and read(value) == value:
         return value
     return json.dumps(value, ensure_ascii=False)
 
@@ -100,8 +94,10 @@ def _relaunch_form(
     request: Request, client: Client, origin_id: str, sent: Form, error: Exception | None = None
 ) -> Response:
     origin = client.executions.get(origin_id)
+    function = _known(client, origin.function)
+    says = _annotations(function)
     fields = [
-        Field(name, sent.get(PREFIX + name, write_value(value)), required=False)
+        Field(name, sent.get(PREFIX + name, write_value(value)), False, says.get(name, ""))
         for name, value in _given(client, origin).items()
     ]
     return render(
@@ -110,7 +106,7 @@ def _relaunch_form(
         422 if error else 200,
         functions=(),
         name=origin.function,
-        function=_known(client, origin.function),
+        function=function,
         fields=fields,
         sent=sent,
         error=str(error) if error else "",
@@ -129,7 +125,7 @@ def _fields(function: Function | None, sent: Form) -> Sequence[Field]:
     if function is None or function.parameters is None:
         return ()
     return [
-        Field(one.name, sent.get(PREFIX + one.name, ""), one.required)
+        Field(one.name, sent.get(PREFIX + one.name, ""), one.required, one.annotation)
         for one in function.parameters.each
         if not one.kind.startswith("var_") and one.kind != "positional_only"
     ]
@@ -146,8 +142,9 @@ def _given(client: Client, origin: Execution) -> dict[str, Any]:
 def _relaunched(client: Client, sent: Form) -> Execution:
     """Start it anew; only what was changed is given, so that what is shown shortened or hidden stays whole."""
     origin = client.executions.get(sent["from"])
+    says = _annotations(_known(client, origin.function))
     changed = {
-        name: read_value(sent[PREFIX + name])
+        name: read(sent[PREFIX + name], says.get(name, ""))
         for name, value in _given(client, origin).items()
         if PREFIX + name in sent and sent[PREFIX + name] != write_value(value)
     }
@@ -159,12 +156,18 @@ def _inputs(client: Client, sent: Form) -> dict[str, Any]:
     function = _known(client, sent.text("function"))
     required = function.parameters.required if function and function.parameters else ()
     named = {key.removeprefix(PREFIX): text for key, text in sent.items() if key.startswith(PREFIX)}
-    return {name: read_value(text) for name, text in named.items() if text or name in required} | _more(sent)
+    says = _annotations(function)
+    chosen = {name: text for name, text in named.items() if text or name in required}
+    return {name: read(text, says.get(name, "")) for name, text in chosen.items()} | _more(sent)
+
+
+def _annotations(function: Function | None) -> dict[str, str]:
+    return function.parameters.annotations if function and function.parameters else {}
 
 
 def _more(sent: Form) -> dict[str, Any]:
     text = sent.text("more")
-    found = read_value(text) if text else {}
+    found = read(text) if text else {}
     if not isinstance(found, dict):
         raise InvalidInput('further inputs are one JSON object, such as {"epochs": 5}')
     return found
@@ -174,6 +177,6 @@ def _options(sent: Form) -> dict[str, Any]:
     found: dict[str, Any] = {name: sent.text(name) for name in _WORDS if sent.text(name)}
     for name in _NUMBERS:
         if sent.text(name):
-            found[name] = read_value(sent.text(name))
+            found[name] = read(sent.text(name))
     tags = [tag.strip() for tag in sent.text("tags").split(",") if tag.strip()]
     return found | ({"tags": tags} if tags else {})

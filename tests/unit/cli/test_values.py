@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -9,30 +10,8 @@ import click
 import pytest
 
 from executions.cli import values
+from executions.function import Parameters
 from executions.query import parse
-
-
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [
-        ("5", 5),
-        ("0.5", 0.5),
-        ("true", True),
-        ("null", None),
-        ("mnist", "mnist"),
-        ('"5"', "5"),
-        ("", ""),
-        ("007", "007"),
-        ("[1, 2]", [1, 2]),
-        ('{"id": 7}', {"id": 7}),
-        ("{broken", "{broken"),
-        ("NaN", "NaN"),
-        ("-Infinity", "-Infinity"),
-        ("[" * 100_000, "[" * 100_000),
-    ],
-)
-def test_a_value_is_json_or_else_text(text: str, value: Any) -> None:
-    assert values.parse_value(text) == value
 
 
 @pytest.mark.parametrize(
@@ -87,10 +66,18 @@ def test_inputs_that_cannot_be_used_are_refused(text: str, why: str) -> None:
 
 
 def test_inputs_are_put_together() -> None:
-    assert values.merge_inputs(("1", "a"), (("x", 2),), {"x": 1, "y": 3}) == ([1, "a"], {"x": 2, "y": 3})
-    assert values.merge_inputs((), (), [1, 2]) == ([1, 2], {})
+    assert values.merge_inputs(("1", "a"), (("x", "2"),), {"x": 1, "y": 3}, None) == ([1, "a"], {"x": 2, "y": 3})
+    assert values.merge_inputs((), (), [1, 2], None) == ([1, 2], {})
     with pytest.raises(click.UsageError, match="not both"):
-        values.merge_inputs(("1",), (), [1, 2])
+        values.merge_inputs(("1",), (), [1, 2], None)
+
+
+def test_inputs_are_read_by_what_the_function_takes() -> None:
+    def run(first: str, *rest: Any, note: str = "", many: int = 0) -> None: ...
+
+    takes = Parameters.of(inspect.signature(run))
+    typed = values.merge_inputs(("5", "5"), (("note", "7"), ("many", "7"), ("other", "7")), {"note": 1}, takes)
+    assert typed == (["5", 5], {"note": "7", "many": 7, "other": 7})
 
 
 @pytest.mark.parametrize("text", ["30m", "2h", "7d", "2026-01-31", "2026-01-31T10:00", "today"])
