@@ -79,10 +79,18 @@ class Submitter:
         if parts.sends_with_rows:
             outcome = parts.transitions.submit(submission, *parts.dispatcher.written([envelope]))
         else:
-            outcome = parts.transitions.submit(submission)
-            if is_to_be_sent(outcome, given):
-                parts.dispatcher.publish(envelope)
+            outcome = self._accept_by_app(submission, envelope, given)
         return self._picture(submission, outcome, at_most_once)
+
+    def _accept_by_app(self, submission: Submission, envelope: Envelope, given: Mapping[str, Any]) -> Accepted | Found:
+        parts = self._parts
+        sent = parts.send_new(submission, envelope) if is_made_for_call(given) else None
+        if sent is not None:
+            return sent
+        outcome = parts.transitions.submit(submission)
+        if is_to_be_sent(outcome, given):
+            parts.dispatcher.publish(envelope)
+        return outcome
 
     def map(self, function: Any, inputs: Iterable[Any], options: dict[str, Any]) -> list[Execution]:
         """Record and send many, a batch at a time."""
@@ -194,8 +202,11 @@ def is_to_be_sent(outcome: Accepted | Found, given: Mapping[str, Any]) -> bool:
 
     An id that was made for the call cannot be anybody else's: it is found where the first reply got lost.
     """
-    if isinstance(outcome, Accepted):
-        return outcome.eta_us is None
+    return outcome.eta_us is None if isinstance(outcome, Accepted) else is_made_for_call(given)
+
+
+def is_made_for_call(given: Mapping[str, Any]) -> bool:
+    """Tell whether the id is made for the very call, which has no time of its own: its message is sent at once."""
     return not any(given.get(option) is not None for option in ("name", "id", "eta", "countdown"))
 
 

@@ -96,10 +96,13 @@ def test_a_batch_is_one_request_too(admin: redis.Redis, client: Client, add: Any
     assert len(messages(admin)) == 12
 
 
-def test_a_delay_of_an_installed_app_is_one_request(admin: redis.Redis, own_server: EmbeddedServer) -> None:
+def test_a_delay_and_a_submit_of_an_installed_app_are_one_request(
+    admin: redis.Redis, own_server: EmbeddedServer
+) -> None:
     app = Celery("shop", broker=own_server.url, set_as_current=False)
     client, add = executions.install(app), app.task(name="shop.add")(plus)
     assert requests(admin, lambda: add.delay(1, 2)) == 1
+    assert requests(admin, lambda: client.submit(add, 1, 2, queue="celery", tags=["a"])) == 1
     assert messages(admin) == [one.id for one in client.executions.list(sort="created")]
 
 
@@ -109,9 +112,9 @@ def test_a_prefix_that_an_app_has_for_its_broker_is_not_put_before_the_registrys
     app = Celery("shop", broker=own_server.url, set_as_current=False)
     app.conf.broker_transport_options = {"global_keyprefix": "app:"}
     client, add = executions.install(app), app.task(name="shop.add")(plus)
-    sent = [add.delay(1, 2).id for _ in range(2)]
+    sent = [add.delay(1, 2).id for _ in range(2)] + [client.submit(add, 1, 2).id]
     assert messages(admin, "app:celery") == sent
-    assert [client.executions.get(one).status for one in sent] == ["pending", "pending"]
+    assert [client.executions.get(one).status for one in sent] == ["pending"] * 3
 
 
 def test_only_what_is_new_and_due_has_its_message_sent(admin: redis.Redis, client: Client, add: Any) -> None:
@@ -121,12 +124,21 @@ def test_only_what_is_new_and_due_has_its_message_sent(admin: redis.Redis, clien
     assert messages(admin) == [first.id]
 
 
+def without_app(url: str) -> Client:
+    return executions.connect(url, patience_s=2.0)
+
+
+def of_an_app(url: str) -> Client:
+    return executions.install(Celery("shop", broker=url, set_as_current=False))
+
+
+@pytest.mark.parametrize("make", [without_app, of_an_app])
 def test_a_reply_that_is_lost_makes_no_second_execution_and_no_second_message(
-    admin: redis.Redis, own_server: EmbeddedServer, add: Any
+    admin: redis.Redis, own_server: EmbeddedServer, add: Any, make: Callable[[str], Client]
 ) -> None:
     """If the connection breaks within the reply, and the driver asks again, I expect what one request leaves."""
     proxy = Proxy(own_server.port)
-    with executions.connect(f"redis://{HOST}:{proxy.port}/0") as client:
+    with make(f"redis://{HOST}:{proxy.port}/0") as client:
         submit = partial(client.submit, add, 1, 2)
         size = grown(admin, "total_net_input_bytes", submit)
         before = int(admin.info()["total_connections_received"])
@@ -137,15 +149,20 @@ def test_a_reply_that_is_lost_makes_no_second_execution_and_no_second_message(
     proxy.close()
 
 
-def test_a_message_that_the_server_did_not_take_is_sent_later(admin: redis.Redis, client: Client, add: Any) -> None:
+@pytest.mark.parametrize("make", [without_app, of_an_app])
+def test_a_message_that_the_server_did_not_take_is_sent_later(
+    admin: redis.Redis, own_server: EmbeddedServer, add: Any, make: Callable[[str], Client]
+) -> None:
     """If the queue's list is none, so that the push fails, I expect a clear word, the row, and no message for ever."""
-    admin.set("celery", "not a list")
-    with pytest.raises(Unavailable, match="WRONGTYPE"):
-        client.submit(add, 1, 2)
-    (left,) = client.executions.list("status:pending")
-    admin.delete("celery")
-    assert Publisher(client._parts, after_s=0).run_once(SYSTEM_CLOCK.now()).done == 1
-    assert messages(admin) == [left.id]
+    with make(own_server.url) as client:
+        client.submit(add, 1, 2)  # by which an app has its queue declared, so that the next push is all it asks for
+        admin.set("celery", "not a list")
+        with pytest.raises(Unavailable, match="WRONGTYPE"):
+            client.submit(add, 3, 4, tags=["left"])
+        (left,) = client.executions.list("tag:left")
+        admin.delete("celery")
+        assert Publisher(client._parts, after_s=0).run_once(SYSTEM_CLOCK.now()).done == 2
+        assert messages(admin)[-1] == left.id
 
 
 def test_what_celery_shows_of_a_call_has_no_secrets(admin: redis.Redis, client: Client) -> None:
