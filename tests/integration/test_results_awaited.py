@@ -90,17 +90,13 @@ def test_who_waits_no_longer_than_a_while_is_told_so(
             waiting.result(30)
 
 
-def test_results_are_let_go_of_while_the_registry_is_away(
-    app: Celery, server: EmbeddedServer, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_results_are_let_go_of_while_the_registry_is_away(app: Celery, server: EmbeddedServer) -> None:
     results = [app.tasks["plus"].delay(1, 2) for _ in range(3)]
     for one in results:
         app.backend.add_pending_result(one)
         assert is_listening(app, one)
     server.stop()
-    # If the garbage is collected, which is when Celery calls this, I expect no exception and no word
-    with caplog.at_level(logging.ERROR):
-        for one in results:
-            app.backend.remove_pending_result(one)
-    assert not caplog.records
+    # If the garbage is collected, which is when Celery calls this, I expect no exception
+    for one in results:
+        app.backend.remove_pending_result(one)
     assert not app.backend.result_consumer.subscribed_to
