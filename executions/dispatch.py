@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from celery import Celery
@@ -23,6 +24,7 @@ from executions.registry.connection import translated
 from executions.registry.held import Held, client_on
 from executions.registry.outcomes import Owed
 from executions.registry.space import Space
+from executions.registry.transitions import Accepted, Found, Submission
 
 #: The header in which a message carries its attempt and, where its arguments are large, where they are.
 HEADER = "executions"
@@ -95,6 +97,12 @@ class Dispatcher:
                 send(held, envelope.function, message, **options)
         except OperationalError as error:
             raise Unavailable(f"the broker cannot be reached: {error}") from error
+
+    def send_new(self, submission: Submission, envelope: Envelope) -> Accepted | Found | None:
+        """Write a row and send its message in one step by way of an installed app; None where that cannot be."""
+        send = getattr(self.app.amqp, "send_new", None)
+        sent: Accepted | Found | None = send(submission, partial(self.publish, envelope)) if send else None
+        return sent
 
     def written(self, envelopes: Iterable[Envelope]) -> list[Push]:
         """Write messages for Redis that somebody else pushes, together with their rows."""

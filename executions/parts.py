@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Self
 
-from executions.dispatch import Dispatcher, Envelope
+from executions.dispatch import Dispatcher
 from executions.function import Function
 from executions.lazy import lazy
 from executions.payloads import Payloads
@@ -21,7 +21,7 @@ from executions.registry.logs import Logs
 from executions.registry.people import People
 from executions.registry.services import Services
 from executions.registry.space import Space
-from executions.registry.transitions import Accepted, Found, Submission, Transitions
+from executions.registry.transitions import Transitions
 from executions.registry.workers import Workers
 from executions.settings import Settings
 
@@ -118,10 +118,6 @@ class Parts:
         """Whether a message goes out in the very step that writes its row: the registry's server is the broker."""
         # What an app configures, a prefix or queues of other kinds, is for its own connections to heed.
         return not self.has_app and same_server(self.settings.broker_url, self.settings.url)
-
-    def send_new(self, submission: Submission, envelope: Envelope) -> Accepted | Found | None:
-        """Write a row and send its message in one step by way of the app; None where there is none that could."""
-        return None
 
     @lazy
     def dispatcher(self) -> Dispatcher:

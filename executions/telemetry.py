@@ -8,6 +8,8 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from executions.clock import SYSTEM_CLOCK
+
 #: action -> (level, who must act)
 ACTIONS: dict[str, tuple[int, str]] = {
     "execution.refused": (logging.INFO, "nobody: a duplicate or cancelled message was dropped"),
@@ -50,7 +52,11 @@ ACTIONS: dict[str, tuple[int, str]] = {
     "bulk.interrupted": (logging.WARNING, "nobody: it goes on once the registry answers again"),
     "audit.unwritten": (logging.ERROR, "the operator: what somebody did is not in the audit log"),
     "registry.unreachable": (logging.ERROR, "the operator: the server does not answer"),
+    "registry.reached": (logging.INFO, "nobody: the server answers again"),
 }
+
+#: Seconds between two lines about one outage.
+OUTAGE_TOLD_EVERY_S = 30.0
 
 
 def log(logger: logging.Logger, action: str, **fields: Any) -> None:
@@ -61,3 +67,27 @@ def log(logger: logging.Logger, action: str, **fields: Any) -> None:
         return
     words = " ".join(f"{name}={value}" for name, value in fields.items())
     logger.log(level, "%s %s", action, words, exc_info=exc_info, extra={"action": action, "fields": fields})
+
+
+class Outage:
+    """What a loop tells of a registry that is away: that it is, now and then that it still is, and that it is back."""
+
+    def __init__(self, logger: logging.Logger, while_doing: str) -> None:
+        self._logger, self._while_doing = logger, while_doing
+        self._began: float | None = None
+        self._told = 0.0
+
+    def goes_on(self, error: Exception) -> None:
+        now = SYSTEM_CLOCK.monotonic()
+        if self._began is None:
+            self._began = now
+        elif now < self._told + OUTAGE_TOLD_EVERY_S:
+            return
+        self._told = now
+        log(self._logger, "registry.unreachable", while_doing=self._while_doing, error=error)
+
+    def over(self) -> None:
+        if self._began is not None:
+            lasted_s = round(SYSTEM_CLOCK.monotonic() - self._began, 1)
+            log(self._logger, "registry.reached", while_doing=self._while_doing, lasted_s=lasted_s)
+            self._began = None

@@ -9,7 +9,6 @@ import secrets
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 
 from celery import Celery
@@ -17,7 +16,7 @@ from celery import Celery
 from executions.celery.services import register_functions
 from executions.client import Client
 from executions.context import Running
-from executions.dispatch import Dispatcher, Envelope, plain_broker_url
+from executions.dispatch import Dispatcher, plain_broker_url
 from executions.errors import ExecutionsError, InvalidSetting
 from executions.function import Function, describe
 from executions.lazy import lazy
@@ -31,7 +30,6 @@ from executions.policy import (
     parse_policy,
 )
 from executions.registry.address import registry_at, same_server
-from executions.registry.transitions import Accepted, Found, Submission
 from executions.registry.workers import PROCESS_BYTES, term_of
 from executions.settings import Settings
 from executions.slots import Slots
@@ -145,10 +143,6 @@ class Site(Parts):
             return state.settings.queue if state is not None else declared
 
         return queue
-
-    def send_new(self, submission: Submission, envelope: Envelope) -> Accepted | Found | None:
-        sent: Accepted | Found | None = self.app.amqp.send_new(submission, partial(self.dispatcher.publish, envelope))
-        return sent
 
     def tell_followers(self, execution_id: str) -> bool:
         told: bool = self.app.backend.tell_followers(execution_id)

@@ -217,6 +217,9 @@ class Transport(redis.Transport):
     """The same transport, made of such channels."""
 
     Channel = Channel
+    #: A server that refuses, as a replica, out of memory or without its disk, is one to connect to again. kombu does so
+    #: for who sends; to a worker that connects it would be the end.
+    connection_errors: Any = (*redis.Transport.connection_errors, *redis.Transport.channel_errors)
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)

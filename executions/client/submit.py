@@ -84,7 +84,7 @@ class Submitter:
 
     def _accept_by_app(self, submission: Submission, envelope: Envelope, given: Mapping[str, Any]) -> Accepted | Found:
         parts = self._parts
-        sent = parts.send_new(submission, envelope) if is_made_for_call(given) else None
+        sent = parts.dispatcher.send_new(submission, envelope) if is_made_for_call(given) else None
         if sent is not None:
             return sent
         outcome = parts.transitions.submit(submission)

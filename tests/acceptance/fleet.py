@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,6 +23,8 @@ from typing import Any
 
 import pytest
 from celery import _state
+from redis import Redis
+from redis.exceptions import RedisError
 
 from executions import Client, Execution, NotFound
 
@@ -31,8 +34,10 @@ ROOT = HERE.parent.parent
 #: Seconds that anything may take which is not itself about time.
 PATIENCE_S = 30.0
 
-#: One database for each registry: Celery's control messages reach every worker of a database.
-_databases = itertools.count(1)
+#: Databases that no fleet uses: Celery's queues and control messages are for every worker of a database.
+_databases = deque(range(1, 16))
+#: Where Celery's default queue keeps what nobody has taken, by priority.
+QUEUES = ("celery", *(f"celery\x06\x16{step}" for step in (3, 6, 9)))
 _names = itertools.count(1)
 
 _FINALIZERS = frozenset(_state._on_app_finalizers)
@@ -211,7 +216,8 @@ def load_shop() -> ModuleType:
 
 def make_fleet(server_url: str, folder: Path, **env: str) -> Iterator[Fleet]:
     """Make a fleet over a registry of its own; end its workers with it."""
-    url = f"{server_url.rsplit('/', 1)[0]}/{next(_databases) % 16}"
+    database = _databases.popleft()
+    url = f"{server_url.rsplit('/', 1)[0]}/{database}"
     ours = {
         "SHOP_BROKER": url,
         "SHOP_FOLDER": str(folder),
@@ -237,6 +243,10 @@ def make_fleet(server_url: str, folder: Path, **env: str) -> Iterator[Fleet]:
                 warnings.simplefilter("ignore", ResourceWarning)
                 gc.collect()
             shop.app.close()
+            # What nobody has run is not for the workers of the next fleet here. The server may have gone before.
+            with contextlib.suppress(RedisError), Redis.from_url(url, socket_timeout=PATIENCE_S) as client:
+                client.delete(*QUEUES)
+            _databases.append(database)
             # The next test's app may have this name too, and must not find our tasks announced to it.
             _state._on_app_finalizers = set(_FINALIZERS)
             if sys.modules.get("shop") is shop:

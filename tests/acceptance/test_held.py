@@ -16,7 +16,7 @@ from celery import Celery
 
 from executions.registry import keys
 from executions.registry.connection import make_client
-from tests.acceptance.fleet import Fleet, eventually, lines, make_fleet
+from tests.acceptance.fleet import PATIENCE_S, Fleet, eventually, lines, make_fleet
 from tests.acceptance.test_losses import QUICK
 from tests.conftest import StartServer
 from workers.processes import descendants
@@ -342,13 +342,15 @@ def test_a_queue_that_is_not_consumed_any_more_keeps_its_messages(quick: Fleet) 
     # Given an idle worker that is told to let go of its queue
     quick.start("prefork", 1)
     control = quick.shop.app.control
-    assert control.cancel_consumer("celery", reply=True)
+    asked: dict[str, Any] = {"limit": 1, "timeout": PATIENCE_S}
+    eventually(lambda: control.ping(limit=1, timeout=1.0), "a worker that listens")
+    assert control.cancel_consumer("celery", reply=True, **asked)
     one = quick.client.submit("shop.add", 1, 2)
     broker = Broker(quick)
     # I expect the message to stay where others can take it, and to be taken when the queue is consumed again
-    assert control.ping()
+    assert control.ping(**asked)
     assert (broker.client.llen("celery"), broker.held()) == (1, 0)
-    assert control.add_consumer("celery", reply=True)
+    assert control.add_consumer("celery", reply=True, **asked)
     assert quick.done(one, 5).output == 3
 
 

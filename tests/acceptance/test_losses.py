@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import redis
 
+from executions.clock import SYSTEM_CLOCK
+from executions.errors import Unavailable
 from tests.acceptance.fleet import Fleet, eventually, lines, make_fleet, words
 from tests.conftest import StartServer
+from workers.local.server import HOST
 
 #: Short enough for a test, long enough for a busy machine.
 QUICK = {"EXECUTIONS_LEASE_S": "3", "EXECUTIONS_BEAT_S": "0.5"}
@@ -95,6 +99,63 @@ def test_a_function_outlives_a_restart_of_the_server(start_server: StartServer, 
         assert fleet.client.submit("shop.add", 1, 2).wait(timeout=60).output == 3
         assert lines(path) == 1
     finally:
+        fleet_maker.close()
+        server.stop()
+
+
+def refuse_by_memory(server: redis.Redis, on: bool) -> None:
+    server.config_set("maxmemory", 1 if on else 0)
+
+
+def refuse_as_a_replica(server: redis.Redis, on: bool) -> None:
+    # Of a server that is not there: it serves what it has, and takes nothing.
+    server.execute_command("REPLICAOF", *((HOST, "1") if on else ("NO", "ONE")))  # type: ignore[no-untyped-call]
+
+
+def refuse_by_disk(server: redis.Redis, on: bool) -> None:
+    server.config_set("stop-writes-on-bgsave-error", "yes")
+    server.config_set("save", "3600 1" if on else "")
+    if not on:
+        return
+    # A folder cannot be replaced by the file of a snapshot.
+    snapshot = Path(server.config_get("dir")["dir"], server.config_get("dbfilename")["dbfilename"])
+    (snapshot / "taken").mkdir(parents=True)
+    server.bgsave()
+    eventually(lambda: server.info("persistence")["rdb_last_bgsave_status"] == "err", "the failed snapshot")
+
+
+@pytest.mark.feature("X07")
+@pytest.mark.parametrize("refuse", [refuse_by_memory, refuse_as_a_replica, refuse_by_disk])
+def test_a_server_that_takes_nothing_for_longer_than_a_lease_costs_no_execution(
+    start_server: StartServer, tmp_path: Path, refuse: Callable[[redis.Redis, bool], None]
+) -> None:
+    # Given two workers, a function that ends while the server reads but does not write, and one that goes on
+    server = start_server(tmp_path / "server")
+    fleet_maker = make_fleet(server.url, tmp_path, **QUICK)
+    fleet = next(fleet_maker)
+    admin = redis.Redis.from_url(server.url)
+    try:
+        workers = [fleet.start("prefork", 1) for _ in range(2)]
+        ends, goes_on = fleet.path(), fleet.path()
+        held = [fleet.client.submit("shop.hold", path) for path in (ends, goes_on)]
+        for one in held:
+            fleet.running(one)
+        refuse(admin, True)
+        with pytest.raises(Unavailable):
+            fleet.client.submit("shop.add", 1, 2)
+        Path(ends).touch()
+        eventually(lambda: any("writing an end" in worker.log for worker in workers), "its end cannot be written")
+        held_up = SYSTEM_CLOCK.monotonic() + 2 * float(QUICK["EXECUTIONS_LEASE_S"])
+        eventually(lambda: SYSTEM_CLOCK.monotonic() > held_up, "two leases are over", 30)
+        refuse(admin, False)
+        # I expect both to end as if nothing had been, and the workers to go on
+        Path(goes_on).touch()
+        done = [one.wait(timeout=60) for one in held]
+        assert [(one.status, one.attempts, one.output) for one in done] == [("success", 1, "released")] * 2
+        assert fleet.client.submit("shop.add", 1, 2).wait(timeout=60).output == 3
+        assert [worker.process.poll() for worker in workers] == [None, None]
+    finally:
+        admin.close()
         fleet_maker.close()
         server.stop()
 

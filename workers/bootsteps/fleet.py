@@ -21,7 +21,7 @@ from executions.celery.site import Place, Site, site_of
 from executions.clock import SYSTEM_CLOCK
 from executions.errors import ExecutionsError
 from executions.slots import Seen, Slots, Stop, make_file
-from executions.telemetry import log
+from executions.telemetry import Outage, log
 from executions.upkeep.services import chores, prompt_chores
 from workers.bootsteps.busy import remember_busy_children
 from workers.bootsteps.children import Children, request_of
@@ -174,6 +174,7 @@ class FleetThread(threading.Thread):
             on_drain=self.drain_and_stay,
         )  # fmt: skip
         self.presence = Presence(site, place, worker, self._stopper.lose_all)
+        self._outage = Outage(logger, "beat")
 
     def leave(self) -> None:
         """Stop, and leave the fleet in order."""
@@ -205,8 +206,9 @@ class FleetThread(threading.Thread):
                 self._teller.look(now)
                 self._ear.listen(TICK_S)
                 self._resets.look(SYSTEM_CLOCK.monotonic())
+                self._outage.over()
             except (ExecutionsError, OSError, ValueError) as error:
-                log(logger, "registry.unreachable", error=error)
+                self._outage.goes_on(error)
                 self._ear.forget()
                 self._leaving.wait(TICK_S)
             except Exception:

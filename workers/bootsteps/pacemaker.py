@@ -33,7 +33,7 @@ from executions.registry.space import Space
 from executions.registry.workers import StopCommand, Workers
 from executions.settings import Settings
 from executions.slots import Seen, Slots, Stop
-from executions.telemetry import log
+from executions.telemetry import Outage, log
 from workers.bootsteps.stops import Stopper
 from workers.health import file_of, read, run_folder, started
 from workers.processes import descendants
@@ -180,11 +180,13 @@ def main() -> None:
     watch = Watch(settings, Workers(Space(settings)), told["worker"], told["pid"], slots)
     gone = select.poll()
     gone.register(worker, select.POLLIN)
+    outage = Outage(logger, "beat for a worker")
     while not gone.poll(settings.beat_s * 500):
         try:
             watch.look(SYSTEM_CLOCK.monotonic())
+            outage.over()
         except (ExecutionsError, OSError) as error:
-            log(logger, "registry.unreachable", while_doing="beat", error=error)
+            outage.goes_on(error)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from executions.clock import SYSTEM_CLOCK
 from executions.errors import ExecutionsError
 from executions.parts import Parts
 from executions.registry.leader import Leader
-from executions.telemetry import log
+from executions.telemetry import Outage, log
 from executions.upkeep import Chore
 
 logger = logging.getLogger(__name__)
@@ -53,12 +53,14 @@ class UpkeepThread(threading.Thread):
 
     def run(self) -> None:
         due: list[_Due] = []
+        outage = Outage(logger, "upkeep")
         while not self._leaving.wait(self._pause_s(due)):
             try:
                 due = due or [_Due(chore, every_s) for chore, every_s in self._made()]
                 self._run_due(due)
+                outage.over()
             except ExecutionsError as error:
-                log(logger, "registry.unreachable", error=error, while_doing="upkeep")
+                outage.goes_on(error)
             except Exception:
                 log(logger, "upkeep.failed", exc_info=True)
 
