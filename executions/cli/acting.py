@@ -66,7 +66,7 @@ def terminate(
         _each(
             session,
             ids,
-            lambda one: executions.get(one).terminate(cause=cause, force=force, grace=grace),
+            lambda one: executions.find(one).terminate(cause=cause, force=force, grace=grace),
             as_json,
             _told_stop,
         )
@@ -92,7 +92,7 @@ def rerun(session: Session, ids: tuple[str, ...], query: str | None, dry_run: bo
     _check(ids, query, dry_run=dry_run)
     executions = session.client.executions
     if query is None:
-        _each(session, ids, lambda one: executions.get(one).rerun(), as_json, _told_rerun)
+        _each(session, ids, lambda one: executions.find(one).rerun(), as_json, _told_rerun)
     else:
         carry_out(session, ("rerun", query, {}), dry_run=dry_run, yes=yes, as_json=as_json)
 
@@ -158,4 +158,4 @@ def _told_tree(session: Session, one: str, report: Any) -> None:
 
 
 def _tree(executions: Any, root: str, cause: str, force: bool, dry_run: bool) -> Any:
-    return executions.terminate_tree(root, cause=cause, force=force, dry_run=dry_run)
+    return executions.terminate_tree(executions.find(root).id, cause=cause, force=force, dry_run=dry_run)

@@ -30,7 +30,7 @@ def show(session: Session, execution_id: str, as_json: bool) -> None:
 
     Its status log and attempts, inputs and output, its error with the traceback, who asked it to stop and why.
     """
-    execution = session.client.executions.get(execution_id)
+    execution = session.client.executions.find(execution_id)
     if as_json:
         session.json(full(execution))
         return
@@ -56,7 +56,7 @@ def logs(
     session: Session, execution_id: str, follow: bool, level: str | None, attempt: int | None, as_json: bool
 ) -> None:
     """Print what an execution wrote: output, errors, log records."""
-    execution = session.client.executions.get(execution_id)
+    execution = session.client.executions.find(execution_id)
     lines = execution.logs(follow=follow, level=level, attempt=attempt)
     if as_json and follow:
         for line in lines:

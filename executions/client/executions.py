@@ -56,6 +56,14 @@ class Executions:
         execution = self._queries.get(execution_id)
         return execution.wait() if sync else execution
 
+    def by_number(self, number: int) -> Execution:
+        """Read one execution by its number, as lists show it; raises `NotFound`."""
+        return self._queries.by_number(number)
+
+    def find(self, which: str) -> Execution:
+        """Read one by what a person typed: its id or, where it is nobody's id, its number. Raises `NotFound`."""
+        return self._queries.find(which)
+
     def list(
         self,
         query: str | None = None,

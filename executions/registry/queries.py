@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -58,6 +59,9 @@ from executions.registry.submission import Submission
 from executions.registry.values import read_names
 from executions.registry.walks import begin_walk
 from executions.stats import Stats, Window, sum_up
+
+#: The number of an execution as people write it: no longer than what the server counts to.
+_NUMBER = re.compile(r"[1-9][0-9]{0,17}")
 
 #: Largest page.
 MAX_LIMIT = 500
@@ -140,13 +144,23 @@ class Queries:
     @translated
     def by_number(self, number: int) -> Execution:
         """Give the execution with a number, as people read it; raises `NotFound`."""
-        if isinstance(number, bool) or not isinstance(number, int) or number < 0:
+        if isinstance(number, bool) or not isinstance(number, int) or number < 1:
             raise InvalidInput(f"an execution's number is a whole number above zero, not {number!r}")
         local, shard = divmod(number, self._space.shards)
         (found,) = run(self._space.client, [read_ids(self._space.all_keys()[shard], [local])])
         if local not in found:
             raise NotFound(f"no execution number {number}: it never was, or it was removed after its retention")
         return self.get(found[local])
+
+    def find(self, which: str) -> Execution:
+        """Give the execution with an id or, where it is nobody's id, with a number; raises `NotFound`."""
+        try:
+            return self.get(which)
+        except NotFound:
+            # Any text can be an id, so a number that is one as well leads where it always led.
+            if _NUMBER.fullmatch(which) is None:
+                raise
+        return self.by_number(int(which))
 
     @translated
     def metrics(self, execution_id: str) -> dict[str, list[dict[str, Any]]]:

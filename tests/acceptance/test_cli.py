@@ -183,6 +183,7 @@ def test_show_as_json_is_one_document_with_times_in_rfc_3339(shell: Shell) -> No
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", shown["created"])
     assert [entry["status"] for entry in shown["status_log"]] == ["pending", "running", "success"]
     assert shown["attempts"][0]["duration"] == shown["duration"]
+    assert shell("show", str(shown["number"]), "--json").json == shown
 
 
 def test_logs_are_printed_as_they_were_written(shell: Shell) -> None:
