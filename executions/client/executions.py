@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -63,6 +63,10 @@ class Executions:
     def find(self, which: str) -> Execution:
         """Read one by what a person typed: its id or, where it is nobody's id, its number. Raises `NotFound`."""
         return self._queries.find(which)
+
+    def whole(self, ids: Iterable[str]) -> Iterator[Execution]:
+        """Read many by their ids, each with all that is kept of it, some at a time; unknown ones are left out."""
+        return self._queries.whole(ids)
 
     def list(
         self,

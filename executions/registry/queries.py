@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any
 
 from executions.clock import to_us
@@ -71,6 +72,9 @@ MAX_LIMIT = 500
 _PAGE_WORK = 14_000
 _SHARD_WORK = 3_000
 
+#: Records that are read whole at once: each may be some hundred kilobytes.
+WHOLE_AT_ONCE = 50
+
 #: Records that are looked at to count matches in what has no index, over all shards, and the least of one shard.
 CHECKED_AT_MOST = 10_000
 _CHECKED_OF_A_SHARD = 1000
@@ -112,8 +116,7 @@ class Queries:
         raw = raw_record(reply)
         if "no" not in raw:
             raise NotFound(f"no execution {execution_id!r}: the id is unknown or it was removed after its retention")
-        found = decode_record(execution_id, raw, self._space.shard(execution_id), self._space.shards)
-        return self._bind(self._with_code(found, raw))
+        return self._whole_picture(execution_id, raw)
 
     def _with_code(self, found: Execution, raw: dict[str, str]) -> Execution:
         """Complete what the record says of the code by what the processes told."""
@@ -140,6 +143,25 @@ class Queries:
                 if "no" in raw:
                     found.append(self._picture(execution_id, raw))
         return found
+
+    def whole(self, ids: Iterable[str]) -> Iterator[Execution]:
+        """Give many executions with all that is kept of each, in the order of the ids; unknown ones are left out."""
+        pieces = iter(ids)
+        while piece := list(islice(pieces, WHOLE_AT_ONCE)):
+            yield from self._whole(piece)
+
+    @translated
+    def _whole(self, ids: Sequence[str]) -> list[Execution]:
+        space = self._space
+        pipeline = space.client.pipeline(transaction=False)
+        for execution_id in ids:
+            pipeline.hgetall(space.keys(execution_id).record(execution_id))
+        records = zip(ids, map(raw_record, pipeline.execute()), strict=True)
+        return [self._whole_picture(execution_id, raw) for execution_id, raw in records if "no" in raw]
+
+    def _whole_picture(self, execution_id: str, raw: dict[str, str]) -> Execution:
+        found = decode_record(execution_id, raw, self._space.shard(execution_id), self._space.shards)
+        return self._bind(self._with_code(found, raw))
 
     @translated
     def by_number(self, number: int) -> Execution:
