@@ -59,7 +59,7 @@ for _command in (
     reports.queues,
     reports.failures,
     reports.stats,
-    reports.export,
+    reports.export_command,
     views.views,
     people.user,
     people.token,

@@ -68,6 +68,13 @@ class Executions:
         """Read many by their ids, each with all that is kept of it, some at a time; unknown ones are left out."""
         return self._queries.whole(ids)
 
+    def named(self, which: Iterable[str]) -> tuple[Iterator[Execution], Sequence[str]]:
+        """Look many up by ids or numbers: each once and whole, in this order; and those that nobody has."""
+        listed = list(dict.fromkeys(which))
+        known = dict(zip(listed, self._queries.ids_of(listed), strict=True))
+        ids = dict.fromkeys(found for found in known.values() if found)
+        return self._queries.whole(ids), [one for one, found in known.items() if not found]
+
     def list(
         self,
         query: str | None = None,

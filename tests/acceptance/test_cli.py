@@ -734,5 +734,8 @@ def test_an_export_is_a_whole_file(shell: Shell, seven: list[str], tmp_path: Pat
         assert sorted(read(file.read_text())) == sorted(seven), name
     assert [file.name for file in sorted(tmp_path.iterdir())] == ["all.csv", "all.json", "all.jsonl"]
     assert len(shell("export", "tag:seven", "--format", "jsonl").lines) == 7
+    whole = shell("export", "--id", seven[1], "--id", "nothing", "--id", seven[0], "--whole")
+    assert (whole.code, "nobody has nothing" in whole.err, len(whole.lines)) == (1, True, 3)
+    assert [one.output for one in executions.read_export(whole.out.splitlines(keepends=True))] == [10, 12]
     assert shell("export", "-o", str(tmp_path / "all.xml")).code == 1
     assert "cannot be written" in shell("export", "-o", str(tmp_path / "no" / "all.csv")).err
