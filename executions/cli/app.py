@@ -43,6 +43,7 @@ for _command in (
     listing.ls,
     detail.show,
     detail.logs,
+    detail.download,
     following.watch,
     following.open_page,
     running.run,

@@ -8,9 +8,11 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from executions import codec, context, parking
+from executions.client.downloads import Downloader
 from executions.client.editing import Editor
 from executions.client.submit import Submitter
 from executions.clock import SYSTEM_CLOCK
@@ -194,6 +196,12 @@ class ClientVerbs:
 
     def metrics_of(self, execution: Execution) -> dict[str, list[dict[str, Any]]]:
         return self._queries().metrics(execution.id)
+
+    def download_one(self, execution: Execution, folder: str | Path, recursive: bool) -> Path:
+        return Downloader(self._parts, self._queries()).download(self.get(execution.id), folder, recursive)
+
+    def url_of(self, execution: Execution) -> str:
+        return self._parts.settings.console.rstrip("/") + execution.path
 
     def update_one(self, execution: Execution, **changes: Any) -> Execution:
         self._editor.update(execution, changes)

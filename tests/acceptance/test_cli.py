@@ -723,6 +723,14 @@ def test_stats_over_time(shell: Shell) -> None:
     assert shell("stats", "--by", "status", "--step", "1h").code == 2
 
 
+def test_a_download_prints_the_files_that_it_wrote(shell: Shell, seven: list[str], tmp_path: Path) -> None:
+    done = shell("download", seven[0], str(tmp_path / "one"))
+    files = [tmp_path / "one" / name for name in ("inputs/x.json", "inputs/y.json", "output.json")]
+    assert (done.code, done.lines) == (0, [str(file) for file in files])
+    assert [json.loads(file.read_text()) for file in files] == [6, 6, 12]
+    assert "not an empty folder" in shell("download", seven[0], str(tmp_path / "one")).err
+
+
 def test_an_export_is_a_whole_file(shell: Shell, seven: list[str], tmp_path: Path) -> None:
     for name, read in (
         ("all.csv", lambda text: [row["id"] for row in csv.DictReader(text.splitlines())]),

@@ -240,7 +240,7 @@ class Stats(BaseModel):
 def _besides(execution: Execution) -> dict[str, Any]:
     """Give what the documents of the command line leave out."""
     code = execution.code
-    return {"url": execution.url, "commit": code.commit if code else None, "branch": code.branch if code else None}
+    return {"url": execution.path, "commit": code.commit if code else None, "branch": code.branch if code else None}
 
 
 def attempts_of(execution: Execution) -> list[Attempt]:
