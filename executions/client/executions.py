@@ -195,9 +195,9 @@ class Executions:
     def _below(self, root_id: str, seen: set[str]) -> Sequence[Execution]:
         return [one for one in self._queries.iterate(f'root:"{root_id}"') if one.id != root_id and one.id not in seen]
 
-    def rerun(self, query: str, *, dry_run: bool = False, limit: int | None = None) -> BulkReport:
+    def rerun(self, query: str, *, cause: str = "", dry_run: bool = False, limit: int | None = None) -> BulkReport:
         """Run all that match and have ended once more, or the first `limit`; with `dry_run`, only count them."""
-        return self._each("rerun", query, dry_run, limit)
+        return self._each("rerun", query, dry_run, limit, reason=cause)
 
     def _each(self, action: str, query: str, dry_run: bool, limit: int | None, **options: Any) -> BulkReport:
         if dry_run:

@@ -122,9 +122,9 @@ class ClientVerbs:
             parking.forget(self._parts, execution_id)
         return found_or_raise(outcome, execution_id)
 
-    def rerun_one(self, execution: Execution, sync: bool) -> Execution:
+    def rerun_one(self, execution: Execution, sync: bool, cause: str) -> Execution:
         outcome = found_or_raise(
-            self._parts.transitions.rerun(execution.id, principal=self._parts.settings.principal),
+            self._parts.transitions.rerun(execution.id, principal=self._parts.settings.principal, message=cause),
             execution.id,
         )
         if isinstance(outcome, Found):

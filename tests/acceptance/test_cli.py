@@ -175,6 +175,16 @@ def test_show_tells_who_asked_it_to_stop_and_why(shell: Shell) -> None:
     )
 
 
+def test_show_tells_who_had_it_run_again_and_why(shell: Shell) -> None:
+    one = started(shell, "shop.add", "1", "2")
+    shell("wait", one)
+    assert shell("rerun", one, "--cause", "a better disk").code == 0
+    shell("wait", one)
+    (entry,) = (entry for entry in shell("show", one, "--json").json["status_log"] if entry["reason"] == "rerun")
+    assert (entry["message"], entry["principal"]) == ("a better disk", shell.fleet.client.settings.principal)
+    assert re.search(rf"pending \(rerun\) .*{re.escape(entry['principal'])} +a better disk\n", shell("show", one).out)
+
+
 def test_show_as_json_is_one_document_with_times_in_rfc_3339(shell: Shell) -> None:
     one = started(shell, "shop.add", "1", "2")
     shell("wait", one)

@@ -108,9 +108,11 @@ class StatusEntry(BaseModel):
 
     status: Status
     reason: Reason
-    message: str
+    message: str = Field(description="What happened; of what somebody asked for, why.")
     timestamp: datetime
     attempt: int
+    worker: str | None = Field(description="Where the attempt ran.")
+    principal: str | None = Field(description="Who asked for it, where somebody did.")
 
 
 class Note(BaseModel):
