@@ -106,13 +106,16 @@ _FUNCTION_COLUMNS = (
 
 
 def _takes(function: Any) -> str:
-    if function.parameters is None:
-        return "?"
-    marks = {"var_positional": "*", "var_keyword": "**"}
-    each = function.parameters.each
-    return ", ".join(
-        f"{marks.get(one.kind, '')}{one.name}{'' if one.required or one.kind in marks else '=...'}" for one in each
-    )
+    return "?" if function.parameters is None else ", ".join(map(_takes_one, function.parameters.each))
+
+
+def _takes_one(one: Any) -> str:
+    """Write a parameter as its function's head has it."""
+    name = {"var_positional": "*", "var_keyword": "**"}.get(one.kind, "") + one.name
+    says = f"{name}: {one.annotation}" if one.annotation else name
+    if not one.default:
+        return says if one.required or name != one.name else f"{says}=..."
+    return f"{says} = {one.default}" if one.annotation else f"{says}={one.default}"
 
 
 @click.command(cls=Command)
