@@ -41,13 +41,8 @@ def queues(session: Session, as_json: bool) -> None:
 
     WAITING counts what is put off, or waits for its service, as well. OLDEST is since when the first of them waits.
     """
-    found = most_waiting(session.client.queues.list())
-    if as_json:
-        session.json(plain(found))
-    elif found:
-        render.table(session.out, _QUEUES, found)
-    else:
-        session.hint("no queues: nothing waits, and no worker is there")
+    found, empty = most_waiting(session.client.queues.list()), "no queues: nothing waits, and no worker is there"
+    render.listing(session, _QUEUES, found, as_json=as_json, empty=empty)
 
 
 _FAILURES = (
