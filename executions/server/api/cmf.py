@@ -7,10 +7,11 @@ values. What is new should ask `/api/v1/executions`, whose cursors reach any dep
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Depends, Path, Query
 from pydantic import BaseModel, Field
 
 from executions.client import Client
@@ -55,6 +56,18 @@ FilterBy = Annotated[
     str, Query(max_length=100, description=f"{', '.join(_FIELDS)}, Status, or a property; of all texts if empty.")
 ]
 FilterValue = Annotated[str, Query(max_length=1000, description="What it holds, in any case; a commit begins so.")]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which page of a list, in which order, and what is left of it."""
+
+    page: PageNumber = 1
+    per_page: PerPage = 5
+    sort_field: SortField = "Context_Type"
+    sort_order: SortOrder = "asc"
+    filter_by: FilterBy = ""
+    filter_value: FilterValue = ""
 
 
 class Stages(BaseModel):
@@ -113,35 +126,16 @@ def list_stages(client: Viewing, pipeline_name: InPath) -> Stages:
 
 @router.get("/display_executions")
 def display_executions(
-    client: Viewing,
-    pipeline_name: Named,
-    type: Stage = "",
-    page: PageNumber = 1,
-    per_page: PerPage = 5,
-    sort_field: SortField = "Context_Type",
-    sort_order: SortOrder = "asc",
-    filter_by: FilterBy = "",
-    filter_value: FilterValue = "",
+    client: Viewing, pipeline_name: Named, wanted: Annotated[Wanted, Depends()], type: Stage = ""
 ) -> Items:
     """Give a page of a pipeline's executions with their values. Needs `view`."""
-    asked = _asked(client, pipeline_name, type, filter_by, filter_value)
-    return _page(client, asked, (sort_field, sort_order), page, per_page)
+    return _page(client, _asked(client, pipeline_name, type, wanted.filter_by, wanted.filter_value), wanted)
 
 
 @router.get("/display_executions/{pipeline_name}")
-def display_executions_of(
-    client: Viewing,
-    pipeline_name: InPath,
-    page: PageNumber = 1,
-    per_page: PerPage = 5,
-    sort_field: SortField = "Context_Type",
-    sort_order: SortOrder = "asc",
-    filter_by: FilterBy = "",
-    filter_value: FilterValue = "",
-) -> Items:
+def display_executions_of(client: Viewing, pipeline_name: InPath, wanted: Annotated[Wanted, Depends()]) -> Items:
     """Give a page of a pipeline's executions with their values. Needs `view`."""
-    asked = _asked(client, pipeline_name, "", filter_by, filter_value)
-    return _page(client, asked, (sort_field, sort_order), page, per_page)
+    return _page(client, _asked(client, pipeline_name, "", wanted.filter_by, wanted.filter_value), wanted)
 
 
 @router.get("/executions-by-stage/{pipeline_name}")
@@ -156,7 +150,7 @@ def list_executions_by_stage(
 ) -> Items:
     """Give a page of the executions of a stage, by their creation. Needs `view`."""
     asked = _asked(client, pipeline_name, stage_name, "", filter_value)
-    return _page(client, asked, ("created", sort_order), active_page, record_per_page)
+    return _page(client, asked, Wanted(active_page, record_per_page, "created", sort_order))
 
 
 def _in(client: Client, pipeline: str) -> str:
@@ -190,11 +184,12 @@ def _condition(pipeline: str, name: str, text: str) -> str:
     return str(Term(_FIELDS.get(name, f"property.{name}"), (held,), match)) if held else f"pipeline={quote(pipeline)}"
 
 
-def _page(client: Client, asked: str, sort: tuple[str, str], page: int, size: int) -> Items:
-    if page * size > REACH:
+def _page(client: Client, asked: str, wanted: Wanted) -> Items:
+    end = wanted.page * wanted.per_page
+    if end > REACH:
         raise Problem("validation", f"pages end at {REACH:,} executions; /api/v1/executions goes on", errors=[])
     count = client.executions.count(asked)
-    rows = islice(_ordered(client, asked, *sort), (page - 1) * size, page * size)
+    rows = islice(_ordered(client, asked, wanted.sort_field, wanted.sort_order), end - wanted.per_page, end)
     found = client.executions.whole(one.id for one in rows)
     return Items(total_items=count, complete=count.complete, items=[_item(one) for one in found])
 
