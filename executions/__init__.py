@@ -36,6 +36,7 @@ from executions.errors import (
     WaitTimeout,
 )
 from executions.execution import Attempt, Code, ErrorInfo, Execution, Note, StopRequest
+from executions.exported import read_export
 from executions.function import Function
 from executions.service import Service
 from executions.service_runner import ServiceRunner
@@ -85,6 +86,7 @@ __all__ = [
     "load_state",
     "log_metric",
     "progress",
+    "read_export",
     "save_state",
     "set_property",
 ]

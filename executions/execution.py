@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import quote
 
 from executions.states import TERMINAL, Reason, Status
 
@@ -97,7 +99,7 @@ class Verbs(Protocol):
         self, execution: Execution, timeout: float | None, poll_interval: float | None, until: str
     ) -> Execution: ...
     def terminate_one(self, execution: Execution, cause: str, force: bool, grace: float | None) -> Execution: ...
-    def rerun_one(self, execution: Execution, sync: bool) -> Execution: ...
+    def rerun_one(self, execution: Execution, sync: bool, cause: str) -> Execution: ...
     def relaunch_one(self, execution: Execution, inputs: dict[str, Any]) -> Execution: ...
     def logs_of(self, execution: Execution, follow: bool, level: str | None, attempt: int | None) -> LogView: ...
     def events_of(self, execution: Execution, follow: bool) -> Iterator[dict[str, Any]]: ...
@@ -107,6 +109,8 @@ class Verbs(Protocol):
     def note_one(self, execution: Execution, text: str) -> Execution: ...
     def report_one(self, execution: Execution, progress: float | None, message: str | None) -> Execution: ...
     def result_of(self, execution: Execution) -> Any: ...
+    def download_one(self, execution: Execution, folder: str | Path, recursive: bool) -> Path: ...
+    def url_of(self, execution: Execution) -> str: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,9 +217,14 @@ class Execution:
         return self._ask().result_of(self) if self.has_output else None
 
     @property
+    def path(self) -> str:
+        """Where its page is found below the address of a console."""
+        return f"/executions/{quote(self.id, safe='')}"
+
+    @property
     def url(self) -> str:
-        """Where this execution is found on a console."""
-        return f"/executions/{self.id}"
+        """The address of its page, on the console that the settings name."""
+        return self._ask().url_of(self)
 
     def refresh(self) -> Execution:
         """Read it again."""
@@ -251,9 +260,9 @@ class Execution:
         """
         return self._ask().terminate_one(self, cause, force, grace)
 
-    def rerun(self, sync: bool = False) -> Execution:
+    def rerun(self, sync: bool = False, cause: str = "") -> Execution:
         """Run it once more under the same id; raises `Conflict` while it has not ended."""
-        return self._ask().rerun_one(self, sync)
+        return self._ask().rerun_one(self, sync, cause)
 
     def relaunch(self, **inputs: Any) -> Execution:
         """Start a new execution with the same inputs, or with the given ones changed."""
@@ -287,6 +296,13 @@ class Execution:
     def events(self, follow: bool = False) -> Iterator[dict[str, Any]]:
         """Give its status log, one entry after the other; with `follow`, as they come until the end."""
         return self._ask().events_of(self, follow)
+
+    def download(self, folder: str | Path, *, recursive: bool = False) -> Path:
+        """Write its inputs and its output into a new or empty folder, as JSON and what is bytes as it is.
+
+        With `recursive`, what it started as well, each below `children`. Inputs are as they may be shown.
+        """
+        return self._ask().download_one(self, folder, recursive)
 
     def children(self) -> list[Execution]:
         """Give the executions that this one started."""

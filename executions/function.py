@@ -9,7 +9,8 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from executions.annotation import takes, written
+from executions import codec
+from executions.annotation import LENGTH, takes, written
 from executions.errors import InvalidInput
 from executions.lazy import lazy
 from executions.policy import FIELD_NAMES, NO_POLICY, Policy, parse_policy
@@ -27,6 +28,8 @@ class Parameter:
     required: bool
     #: Its annotation, as written.
     annotation: str = ""
+    #: Its default, as written; nothing where there is none, `...` where it is long or no plain value.
+    default: str = ""
 
 
 @dataclass(frozen=True)
@@ -36,9 +39,9 @@ class Parameters:
     each: tuple[Parameter, ...]
 
     @classmethod
-    def of(cls, signature: inspect.Signature) -> Parameters:
-        """Read them from a signature."""
-        return cls(tuple(_parameter(one) for one in signature.parameters.values()))
+    def of(cls, signature: inspect.Signature, redact: Collection[str] = ()) -> Parameters:
+        """Read them from a signature; of those to `redact` the default is not told either."""
+        return cls(tuple(_parameter(one, redact) for one in signature.parameters.values()))
 
     @lazy
     def positional(self) -> tuple[str, ...]:
@@ -170,7 +173,7 @@ class Function:
         several: dict[str, Any] = {key: tuple(said.get(key, ())) for key in ("tags", "redact", "places")}
         return cls(
             name=name,
-            parameters=None if parameters is None else Parameters(tuple(Parameter(*one[:4]) for one in parameters)),
+            parameters=None if parameters is None else Parameters(tuple(Parameter(*one[:5]) for one in parameters)),
             policy=parse_policy(policy) if policy else NO_POLICY,
             **plain,
             **several,
@@ -211,14 +214,25 @@ def declared_policy(task: Any) -> Policy:
     return parse_policy(given) if given else NO_POLICY
 
 
-def _parameter(given: inspect.Parameter) -> Parameter:
+def _parameter(given: inspect.Parameter, redact: Collection[str]) -> Parameter:
     kind = given.kind.name.lower()
     required = given.default is given.empty and not kind.startswith("var_")
-    return Parameter(given.name, kind, required, written(given))
+    return Parameter(given.name, kind, required, written(given), _default(given, redact))
+
+
+def _default(given: inspect.Parameter, redact: Collection[str]) -> str:
+    if given.default is given.empty:
+        return ""
+    if codec.looks_secret(given.name, redact):
+        return codec.REDACTED
+    # What is not plain may be written differently in each process, with its place in memory.
+    text = repr(given.default) if codec.canonical(given.default) is not None else ""
+    return text if 0 < len(text) <= LENGTH else "..."
 
 
 def _told(one: Parameter) -> tuple[Any, ...]:
-    return (one.name, one.kind, one.required, one.annotation) if one.annotation else (one.name, one.kind, one.required)
+    told = (one.name, one.kind, one.required, one.annotation, one.default)
+    return told if one.default else told[:4] if one.annotation else told[:3]
 
 
 def _parameters(task: Any) -> Parameters | None:
@@ -226,7 +240,8 @@ def _parameters(task: Any) -> Parameters | None:
     # Celery's own wrapper, for `autoretry_for`, does not.
     run = getattr(task, "_orig_run", None) or getattr(task, "run", None)
     try:
-        return Parameters.of(inspect.signature(run, follow_wrapped=False))  # type: ignore[arg-type]
+        signature = inspect.signature(run, follow_wrapped=False)  # type: ignore[arg-type]
+        return Parameters.of(signature, getattr(task, "redact", None) or ())
     except (TypeError, ValueError):
         return None
 

@@ -23,6 +23,7 @@ _ids = click.argument("ids", metavar="[ID]...", nargs=-1, type=ExecutionId())
 _query = click.option("--query", metavar="QUERY", help="All that match, in place of ids.")
 _dry_run = click.option("--dry-run", is_flag=True, help="With --query: count, and change nothing.")
 _yes = click.option("--yes", "-y", is_flag=True, help="With --query: neither count nor ask first.")
+_cause = click.option("--cause", default="", help="Why; it is kept on the record.")
 _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
 
@@ -34,7 +35,7 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON doc
 @_yes
 @click.option("--force", is_flag=True, help="Kill at once.")
 @click.option("--grace", type=Seconds(), help="Ask first, and kill after this time.")
-@click.option("--cause", default="", help="Why; it is kept on the record.")
+@_cause
 @_json
 @pass_session
 def terminate(
@@ -66,7 +67,7 @@ def terminate(
         _each(
             session,
             ids,
-            lambda one: executions.get(one).terminate(cause=cause, force=force, grace=grace),
+            lambda one: executions.find(one).terminate(cause=cause, force=force, grace=grace),
             as_json,
             _told_stop,
         )
@@ -82,9 +83,12 @@ def terminate(
 @_query
 @_dry_run
 @_yes
+@_cause
 @_json
 @pass_session
-def rerun(session: Session, ids: tuple[str, ...], query: str | None, dry_run: bool, yes: bool, as_json: bool) -> None:
+def rerun(
+    session: Session, ids: tuple[str, ...], query: str | None, dry_run: bool, yes: bool, cause: str, as_json: bool
+) -> None:
     """Run executions once more that have ended.
 
     They keep their id, their inputs and their history, and get another attempt.
@@ -92,9 +96,9 @@ def rerun(session: Session, ids: tuple[str, ...], query: str | None, dry_run: bo
     _check(ids, query, dry_run=dry_run)
     executions = session.client.executions
     if query is None:
-        _each(session, ids, lambda one: executions.get(one).rerun(), as_json, _told_rerun)
+        _each(session, ids, lambda one: executions.find(one).rerun(cause=cause), as_json, _told_rerun)
     else:
-        carry_out(session, ("rerun", query, {}), dry_run=dry_run, yes=yes, as_json=as_json)
+        carry_out(session, ("rerun", query, {"reason": cause}), dry_run=dry_run, yes=yes, as_json=as_json)
 
 
 def _check(ids: Iterable[str], query: str | None, *, dry_run: bool, tree: bool = False) -> None:
@@ -158,4 +162,4 @@ def _told_tree(session: Session, one: str, report: Any) -> None:
 
 
 def _tree(executions: Any, root: str, cause: str, force: bool, dry_run: bool) -> Any:
-    return executions.terminate_tree(root, cause=cause, force=force, dry_run=dry_run)
+    return executions.terminate_tree(executions.find(root).id, cause=cause, force=force, dry_run=dry_run)

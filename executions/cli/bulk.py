@@ -118,13 +118,8 @@ def start_bulk(
 @pass_session
 def list_bulks(session: Session, as_json: bool = False) -> None:
     """List the newest bulks."""
-    found = session.client.bulk.list()
-    if as_json:
-        session.json([document(one) for one in found])
-    elif found:
-        render.table(session.out, _COLUMNS, found)
-    else:
-        session.hint("no bulks yet; `executions bulk start rerun QUERY` starts one")
+    empty = "no bulks yet; `executions bulk start rerun QUERY` starts one"
+    render.listing(session, _COLUMNS, session.client.bulk.list(), as_json=as_json, empty=empty, document=document)
 
 
 @bulk.command("show")

@@ -22,7 +22,7 @@ OFFERED = 30
 
 
 class ExecutionId(click.ParamType):
-    """The id of an execution."""
+    """An execution, by its id or its number."""
 
     name = "id"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -13,6 +14,7 @@ from executions.cli import render
 from executions.cli.commands import Command
 from executions.cli.completion import ExecutionId
 from executions.cli.documents import full, read_output
+from executions.cli.problems import Problem
 from executions.cli.render import Column, Cut
 from executions.cli.session import Session, pass_session, to_json
 from executions.cli.waiting import print_lines
@@ -30,7 +32,7 @@ def show(session: Session, execution_id: str, as_json: bool) -> None:
 
     Its status log and attempts, inputs and output, its error with the traceback, who asked it to stop and why.
     """
-    execution = session.client.executions.get(execution_id)
+    execution = session.client.executions.find(execution_id)
     if as_json:
         session.json(full(execution))
         return
@@ -47,6 +49,25 @@ def show(session: Session, execution_id: str, as_json: bool) -> None:
 
 @click.command(cls=Command)
 @click.argument("execution_id", metavar="ID", type=ExecutionId())
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--recursive", "-r", is_flag=True, help="What it started as well, each below `children`.")
+@pass_session
+def download(session: Session, execution_id: str, folder: Path, recursive: bool) -> None:
+    """Write the inputs and the output of an execution into a folder.
+
+    The folder is made, or is empty. There is a file for each input, and one for the output or for each of its keys;
+    what looks secret is redacted. The names of the files are printed.
+    """
+    execution = session.client.executions.find(execution_id)
+    try:
+        execution.download(folder, recursive=recursive)
+    except OSError as error:
+        raise Problem(f"{folder} cannot be written: {error.strerror}") from error
+    session.lines(str(path) for path in sorted(folder.rglob("*")) if path.is_file())
+
+
+@click.command(cls=Command)
+@click.argument("execution_id", metavar="ID", type=ExecutionId())
 @click.option("--follow", "-f", is_flag=True, help="Go on with what it writes from now on, until its end.")
 @click.option("--level", help="Only lines of this level and above: debug, info, warning, error, critical.")
 @click.option("--attempt", type=click.IntRange(1), help="Only of this attempt.  [default: all]")
@@ -56,7 +77,7 @@ def logs(
     session: Session, execution_id: str, follow: bool, level: str | None, attempt: int | None, as_json: bool
 ) -> None:
     """Print what an execution wrote: output, errors, log records."""
-    execution = session.client.executions.get(execution_id)
+    execution = session.client.executions.find(execution_id)
     lines = execution.logs(follow=follow, level=level, attempt=attempt)
     if as_json and follow:
         for line in lines:

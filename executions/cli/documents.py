@@ -7,13 +7,15 @@ import dataclasses
 import io
 import itertools
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from executions import codec
 from executions.columns import SUMMARY, find_column
 from executions.errors import ExecutionsError
 from executions.execution import Attempt, Execution
+from executions.exported import UNKNOWN
 from executions.stats import Period, Stats
 
 #: Executions that are written at once.
@@ -50,9 +52,19 @@ def summary(execution: Execution, columns: Sequence[str] = SUMMARY) -> dict[str,
     return {name: plain(find_column(name).value(execution)) for name in columns}
 
 
-def as_csv(items: Iterable[Execution], columns: Sequence[str] = SUMMARY, end: str = "\n") -> Iterator[str]:
-    """Write executions as comma-separated values with a header, a piece at a time."""
-    rows = (list(summary(item, columns).values()) for item in items)
+def summaries(items: Iterable[Execution], columns: Sequence[str] = SUMMARY) -> Iterator[dict[str, Any]]:
+    """Give what a list tells of many."""
+    return (summary(item, columns) for item in items)
+
+
+def unknown(ids: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """Give the entries of an export that stand for ids which nobody has."""
+    return ({"id": one, "status": UNKNOWN} for one in ids)
+
+
+def as_csv(documents: Iterable[Mapping[str, Any]], columns: Sequence[str] = SUMMARY, end: str = "\n") -> Iterator[str]:
+    """Write documents as comma-separated values with a header, a piece at a time."""
+    rows = ([document.get(name) for name in columns] for document in documents)
     lines: Iterator[Iterable[Any]] = itertools.chain([map(_csv_cell, columns)], (map(_csv_cell, row) for row in rows))
     while piece := list(itertools.islice(lines, PIECE)):
         text = io.StringIO()
@@ -60,19 +72,35 @@ def as_csv(items: Iterable[Execution], columns: Sequence[str] = SUMMARY, end: st
         yield text.getvalue()
 
 
-def as_json(items: Iterable[Execution], columns: Sequence[str] = SUMMARY) -> Iterator[str]:
-    """Write executions as one JSON array, a piece at a time."""
-    comma = "["
-    rows = (summary(item, columns) for item in items)
+def as_json(documents: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """Write documents as one JSON array, a piece at a time."""
+    comma, rows = "[", iter(documents)
     while piece := list(itertools.islice(rows, PIECE)):
         yield comma + ",\n".join(map(_line, piece))
         comma = ",\n"
     yield "[]\n" if comma == "[" else "]\n"
 
 
-def as_lines(items: Iterable[Execution], columns: Sequence[str] = SUMMARY) -> Iterator[str]:
-    """Write executions as JSON, one a line."""
-    return (_line(summary(item, columns)) + "\n" for item in items)
+def as_lines(documents: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """Write documents as JSON, one a line."""
+    return (_line(document) + "\n" for document in documents)
+
+
+#: How each kind of export is written.
+WRITERS: dict[str, Callable[..., Iterator[str]]] = {"csv": as_csv, "json": as_json, "jsonl": as_lines}
+
+
+def export(
+    kind: str, found: Iterator[Execution], columns: Sequence[str], missing: Sequence[str] = (), end: str = "\n"
+) -> Iterator[str]:
+    """Write executions as a file of a kind, a piece at a time: these columns or, where there are none, all of each.
+
+    The first is read at once, so that a query which is refused leaves no empty file. `missing` are ids nobody has.
+    """
+    items = itertools.chain(list(itertools.islice(found, 1)), found)
+    told = summaries(items, columns) if columns else map(whole, items)
+    documents = itertools.chain(told, unknown(missing))
+    return as_csv(documents, columns, end) if kind == "csv" else WRITERS[kind](documents)
 
 
 def _line(document: Any) -> str:
@@ -89,8 +117,18 @@ def _csv_cell(value: Any) -> Any:
     return f"'{text}" if isinstance(text, str) and text[:1] in _FORMULA else text
 
 
-def full(execution: Execution) -> dict[str, Any]:
-    """Give everything that is known of an execution."""
+def whole(execution: Execution) -> dict[str, Any]:
+    """Give everything that is known of an execution so that it can be read back as it was, see `exported.py`."""
+    return full(execution, write=_typed)
+
+
+def _typed(value: Any) -> Any:
+    """Write a value that users gave so that dates, decimals and the like stay what they are."""
+    return json.loads(codec.encode(value))
+
+
+def full(execution: Execution, write: Callable[[Any], Any] = plain) -> dict[str, Any]:
+    """Give everything that is known of an execution; `write` turns what users gave into what JSON knows."""
     output, missing = read_output(execution)
     document = summary(execution) | {
         "service_version": execution.service_version,
@@ -101,9 +139,11 @@ def full(execution: Execution) -> dict[str, Any]:
         "execution_timeout": execution.execution_timeout,
         "max_attempts": execution.max_attempts,
         "progress_message": execution.progress_message,
-        "properties": plain(execution.properties),
-        "inputs": plain(execution.inputs),
-        "output": plain(output),
+        "properties": write(execution.properties),
+        "latest_metrics": write(execution.latest_metrics),
+        "inputs": write(execution.inputs),
+        "has_output": execution.has_output,
+        "output": write(output),
         "error": plain(execution.error),
         "stop_request": plain(execution.stop_request),
         "latest_status": plain(execution.latest_status),

@@ -29,7 +29,7 @@ def note(session: Session, execution_id: str, text: tuple[str, ...], as_json: bo
 
     Without a TEXT the notes are listed; - reads it from stdin. There is room for a hundred of 4,000 characters.
     """
-    execution = session.client.executions.get(execution_id)
+    execution = session.client.executions.find(execution_id)
     if text:
         execution = execution.add_note(sys.stdin.read() if text == ("-",) else " ".join(text))
     if as_json:
@@ -64,7 +64,7 @@ def edit(
     """Change the tags and properties of an execution."""
     if not (tags or gone or pairs or without):
         raise click.UsageError("say what to change: --tag, --remove-tag, --set, --remove")
-    execution = session.client.executions.get(execution_id)
+    execution = session.client.executions.find(execution_id)
     after = execution.update(tags=tags, remove_tags=gone, properties=dict(pairs), remove_properties=without)
     if as_json:
         session.json(summary(after) | {"properties": after.properties})

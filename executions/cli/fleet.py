@@ -49,16 +49,12 @@ def workers(ctx: click.Context, as_json: bool, quiet: bool, safe_to_remove: bool
         return
     session = session_of(ctx)
     found = session.client.workers.safe_to_remove() if safe_to_remove else session.client.workers.list()
-    if as_json:
-        session.json([_document(worker) for worker in found])
-    elif quiet:
+    if quiet and not as_json:
         session.lines(worker.name for worker in found if worker.alive)
-    elif found:
-        render.table(session.out, _COLUMNS, found)
-    elif safe_to_remove:
-        session.hint("none; `executions workers drain NAME` has one take nothing new")
-    else:
-        session.hint("no workers; `executions doctor` says how to start one")
+        return
+    how = "`executions workers drain NAME` has one take nothing new"
+    empty = f"none; {how}" if safe_to_remove else "no workers; `executions doctor` says how to start one"
+    render.listing(session, _COLUMNS, found, as_json=as_json, empty=empty, document=_document)
 
 
 _worker_names = click.argument("names", metavar="NAME...", nargs=-1, required=True)
@@ -106,13 +102,16 @@ _FUNCTION_COLUMNS = (
 
 
 def _takes(function: Any) -> str:
-    if function.parameters is None:
-        return "?"
-    marks = {"var_positional": "*", "var_keyword": "**"}
-    each = function.parameters.each
-    return ", ".join(
-        f"{marks.get(one.kind, '')}{one.name}{'' if one.required or one.kind in marks else '=...'}" for one in each
-    )
+    return "?" if function.parameters is None else ", ".join(map(_takes_one, function.parameters.each))
+
+
+def _takes_one(one: Any) -> str:
+    """Write a parameter as its function's head has it."""
+    name = {"var_positional": "*", "var_keyword": "**"}.get(one.kind, "") + one.name
+    says = f"{name}: {one.annotation}" if one.annotation else name
+    if not one.default:
+        return says if one.required or name != one.name else f"{says}=..."
+    return f"{says} = {one.default}" if one.annotation else f"{says}={one.default}"
 
 
 @click.command(cls=Command)
@@ -123,13 +122,8 @@ def functions(session: Session, as_json: bool) -> None:
 
     A function is lost when no worker has told of it for some minutes; after three days it is forgotten.
     """
-    found = session.client.functions.list()
-    if as_json:
-        session.json([_function_document(function) for function in found])
-    elif found:
-        render.table(session.out, _FUNCTION_COLUMNS, found)
-    else:
-        session.hint("no functions yet; workers tell of theirs when they start")
+    found, empty = session.client.functions.list(), "no functions yet; workers tell of theirs when they start"
+    render.listing(session, _FUNCTION_COLUMNS, found, as_json=as_json, empty=empty, document=_function_document)
 
 
 def _function_document(function: Any) -> dict[str, Any]:

@@ -144,8 +144,7 @@ def open_page(session: Session, execution_id: str, only_print: bool) -> None:
 
     Where the page is says EXECUTIONS_CONSOLE. Without a terminal the address is printed, and that is all.
     """
-    execution = session.client.executions.get(execution_id)
-    address = session.client.settings.console.rstrip("/") + execution.url
-    session.write(address)
-    if session.out.is_terminal and not only_print and not webbrowser.open(address):
+    execution = session.client.executions.find(execution_id)
+    session.write(execution.url)
+    if session.out.is_terminal and not only_print and not webbrowser.open(execution.url):
         session.hint("no browser was found here")

@@ -109,7 +109,8 @@ def ls(
     if as_json:
         session.json({"items": [summary(item, names or SUMMARY) for item in items], "next_cursor": after})
     elif as_csv:
-        session.write("".join(documents.as_csv(items, names or SUMMARY)).removesuffix("\n"))
+        rows = documents.summaries(items, names or SUMMARY)
+        session.write("".join(documents.as_csv(rows, names or SUMMARY)).removesuffix("\n"))
     elif quiet:
         session.lines(item.id for item in items)
     else:

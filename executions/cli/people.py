@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -69,7 +68,13 @@ def add_user(session: Session, name: str, role: str, password_file: Any) -> None
 @pass_session
 def list_users(session: Session, as_json: bool) -> None:
     """List the users."""
-    _print(session, _PEOPLE, session.client.people.users(), as_json, "no users yet; `user add NAME` makes one")
+    render.listing(
+        session,
+        _PEOPLE,
+        session.client.people.users(),
+        as_json=as_json,
+        empty="no users yet; `user add NAME` makes one",
+    )
 
 
 @user.command("change")
@@ -116,7 +121,13 @@ def create_token(session: Session, name: str, role: str, days: int | None) -> No
 @pass_session
 def list_tokens(session: Session, as_json: bool) -> None:
     """List the tokens, without their secrets."""
-    _print(session, _TOKENS, session.client.people.tokens(), as_json, "no tokens yet; `token create NAME` makes one")
+    render.listing(
+        session,
+        _TOKENS,
+        session.client.people.tokens(),
+        as_json=as_json,
+        empty="no tokens yet; `token create NAME` makes one",
+    )
 
 
 @token.command("remove")
@@ -142,16 +153,9 @@ def revoke_links(session: Session) -> None:
 @pass_session
 def audit(session: Session, limit: int, as_json: bool) -> None:
     """List what was done on the page and the API, newest first."""
-    _print(session, _ENTRIES, session.client.audit.list(limit), as_json, "nothing was done there yet")
-
-
-def _print(session: Session, columns: Sequence[Column], found: Sequence[Any], as_json: bool, empty: str) -> None:
-    if as_json:
-        session.json(found)
-    elif found:
-        render.table(session.out, columns, found)
-    else:
-        session.hint(empty)
+    render.listing(
+        session, _ENTRIES, session.client.audit.list(limit), as_json=as_json, empty="nothing was done there yet"
+    )
 
 
 def _read_password(file: Any) -> str:

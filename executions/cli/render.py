@@ -160,6 +160,24 @@ def table(out: Output, columns: Sequence[Column], rows: Iterable[Any], indent: i
         out.print(line, soft_wrap=True)
 
 
+def listing(
+    session: Session,
+    columns: Sequence[Column],
+    found: Sequence[Any],
+    *,
+    as_json: bool,
+    empty: str,
+    document: Callable[[Any], Any] = plain,
+) -> None:
+    """Print a list: as one JSON document, as a table or, where nothing is in it, what could be done about that."""
+    if as_json:
+        session.json([document(one) for one in found])
+    elif found:
+        table(session.out, columns, found)
+    else:
+        session.hint(empty)
+
+
 def _cell(column: Column, row: Any) -> Text:
     found = column.cell(row)
     if isinstance(found, str):

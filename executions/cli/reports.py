@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import click
 from rich.text import Text
 
 from executions.cli import render
 from executions.cli.commands import Command
-from executions.cli.documents import as_csv, as_json, as_lines, plain, stats_of
+from executions.cli.documents import WRITERS, export, plain, stats_of
 from executions.cli.listing import compose
 from executions.cli.problems import Problem, pointing_into
 from executions.cli.render import Column, Cut
@@ -41,13 +41,8 @@ def queues(session: Session, as_json: bool) -> None:
 
     WAITING counts what is put off, or waits for its service, as well. OLDEST is since when the first of them waits.
     """
-    found = most_waiting(session.client.queues.list())
-    if as_json:
-        session.json(plain(found))
-    elif found:
-        render.table(session.out, _QUEUES, found)
-    else:
-        session.hint("no queues: nothing waits, and no worker is there")
+    found, empty = most_waiting(session.client.queues.list()), "no queues: nothing waits, and no worker is there"
+    render.listing(session, _QUEUES, found, as_json=as_json, empty=empty)
 
 
 _FAILURES = (
@@ -179,40 +174,58 @@ def _count(session: Session, asked: str, by: str, since: str | None, as_json: bo
         session.hint("these are the most frequent, or those of the newest: there are more")
 
 
-_WRITERS: dict[str, Any] = {"csv": as_csv, "json": as_json, "jsonl": as_lines}
-
-
-@click.command(cls=Command)
+@click.command("export", cls=Command)
 @_query
+@click.option("--id", "ids", metavar="ID", multiple=True, help="This one, in place of a query; also several times.")
 @click.option("--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="The file.  [default: stdout]")
-@click.option("--format", "kind", type=click.Choice(list(_WRITERS)), help="[default: what the file's name ends with]")
+@click.option("--format", "kind", type=click.Choice(list(WRITERS)), help="[default: what the file's name ends with]")
 @click.option("--sort", metavar="KEY", default="-created", show_default=True, help="As for `ls`.")
 @click.option("--columns", metavar="NAMES", default="", help="As for `ls`.")
+@click.option("--whole", is_flag=True, help="All of each, as JSON that `executions.read_export` reads back.")
 @pass_session
-def export(
-    session: Session, query: tuple[str, ...], output: Path | None, kind: str | None, sort: str, columns: str
+def export_command(
+    session: Session,
+    query: tuple[str, ...],
+    ids: tuple[str, ...],
+    output: Path | None,
+    kind: str | None,
+    sort: str,
+    columns: str,
+    whole: bool,
 ) -> None:
-    """Write all executions that match into a file.
+    """Write executions that match, or are named, into a file.
 
     As CSV, as JSON, or as JSON lines.
     """
-    kind = kind or (output.suffix[1:].lower() if output else "") or "csv"
-    if kind not in _WRITERS:
-        raise Problem(f"a file that ends with .{kind} is none of {', '.join(_WRITERS)}; name one with --format")
-    asked = " ".join(query)
+    kind = kind or (output.suffix[1:].lower() if output else "") or ("jsonl" if whole else "csv")
+    if kind not in WRITERS:
+        raise Problem(f"a file that ends with .{kind} is none of {', '.join(WRITERS)}; name one with --format")
+    if whole and (columns or kind == "csv"):
+        raise click.UsageError("--whole has no columns: it is written as json or jsonl")
+    if ids and query:
+        raise click.UsageError("give either a query or --id")
+    asked, executions = " ".join(query), session.client.executions
     with pointing_into(asked):
-        names = parse_columns(columns) or SUMMARY
-        pieces = _WRITERS[kind](session.client.executions.iterate(asked or None, sort=sort, columns=names), names)
-        if output is None:
-            for piece in pieces:
-                session.write(piece.removesuffix("\n"))
-            return
-        try:
-            # Under another name until it is whole: half of an export must not look like one.
-            unfinished = output.with_name(f"{output.name}.part")
-            with unfinished.open("w", encoding="utf-8", newline="") as file:
-                file.writelines(pieces)
-            unfinished.replace(output)
-        except OSError as error:
-            raise Problem(f"{output} cannot be written: {error.strerror}") from error
+        names = () if whole else parse_columns(columns) or SUMMARY
+        found, missing = executions.named(ids) if ids else (executions.iterate(asked or None, sort, names), ())
+        if whole and not ids:
+            found = executions.whole(one.id for one in found)
+        _written(session, export(kind, found, names, missing), output)
+    if missing:
+        raise Problem(f"nobody has {', '.join(missing)}: unknown, or removed after the retention; all others are there")
+
+
+def _written(session: Session, pieces: Iterator[str], output: Path | None) -> None:
+    if output is None:
+        for piece in pieces:
+            session.write(piece.removesuffix("\n"))
+        return
+    try:
+        # Under another name until it is whole: half of an export must not look like one.
+        unfinished = output.with_name(f"{output.name}.part")
+        with unfinished.open("w", encoding="utf-8", newline="") as file:
+            file.writelines(pieces)
+        unfinished.replace(output)
+    except OSError as error:
+        raise Problem(f"{output} cannot be written: {error.strerror}") from error
     session.hint(f"written to {output}")

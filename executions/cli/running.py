@@ -111,7 +111,7 @@ def relaunch(
     Some of them may be changed; the new one refers to the old one.
     """
     _check(logs, as_json)
-    origin = session.client.executions.get(execution_id)
+    origin = session.client.executions.find(execution_id)
     known = _known(session, origin.function)
     positional, keywords = values.merge_inputs((), pairs, json_input, known.parameters if known else None)
     if positional:
@@ -131,7 +131,7 @@ def wait(session: Session, execution_id: str, timeout: float | None, as_json: bo
 
     Exits with 0 if it succeeded, 1 if it failed, 3 if it was terminated, 4 if the time was over first.
     """
-    execution = session.client.executions.get(execution_id)
+    execution = session.client.executions.find(execution_id)
     code = waiting.finish(session, execution, timeout=timeout, as_json=as_json, quiet=quiet)
     raise click.exceptions.Exit(code)
 

@@ -67,13 +67,8 @@ def services(ctx: click.Context) -> None:
 @pass_session
 def list_services(session: Session, as_json: bool = False) -> None:
     """List the services."""
-    found = session.client.services.list()
-    if as_json:
-        session.json([_document(service) for service in found])
-    elif found:
-        render.table(session.out, _COLUMNS, found)
-    else:
-        session.hint("no services yet; client.services.deploy(...) makes one")
+    found, empty = session.client.services.list(), "no services yet; client.services.deploy(...) makes one"
+    render.listing(session, _COLUMNS, found, as_json=as_json, empty=empty, document=_document)
 
 
 @services.command("show")

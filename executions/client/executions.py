@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -55,6 +55,25 @@ class Executions:
         """Read one execution by its id; with `sync`, wait for its end. Raises `NotFound`."""
         execution = self._queries.get(execution_id)
         return execution.wait() if sync else execution
+
+    def by_number(self, number: int) -> Execution:
+        """Read one execution by its number, as lists show it; raises `NotFound`."""
+        return self._queries.by_number(number)
+
+    def find(self, which: str) -> Execution:
+        """Read one by what a person typed: its id or, where it is nobody's id, its number. Raises `NotFound`."""
+        return self._queries.find(which)
+
+    def whole(self, ids: Iterable[str]) -> Iterator[Execution]:
+        """Read many by their ids, each with all that is kept of it, some at a time; unknown ones are left out."""
+        return self._queries.whole(ids)
+
+    def named(self, which: Iterable[str]) -> tuple[Iterator[Execution], Sequence[str]]:
+        """Look many up by ids or numbers: each once and whole, in this order; and those that nobody has."""
+        listed = list(dict.fromkeys(which))
+        known = dict(zip(listed, self._queries.ids_of(listed), strict=True))
+        ids = dict.fromkeys(found for found in known.values() if found)
+        return self._queries.whole(ids), [one for one, found in known.items() if not found]
 
     def list(
         self,
@@ -176,9 +195,9 @@ class Executions:
     def _below(self, root_id: str, seen: set[str]) -> Sequence[Execution]:
         return [one for one in self._queries.iterate(f'root:"{root_id}"') if one.id != root_id and one.id not in seen]
 
-    def rerun(self, query: str, *, dry_run: bool = False, limit: int | None = None) -> BulkReport:
+    def rerun(self, query: str, *, cause: str = "", dry_run: bool = False, limit: int | None = None) -> BulkReport:
         """Run all that match and have ended once more, or the first `limit`; with `dry_run`, only count them."""
-        return self._each("rerun", query, dry_run, limit)
+        return self._each("rerun", query, dry_run, limit, reason=cause)
 
     def _each(self, action: str, query: str, dry_run: bool, limit: int | None, **options: Any) -> BulkReport:
         if dry_run:

@@ -8,9 +8,11 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from executions import codec, context, parking
+from executions.client.downloads import Downloader
 from executions.client.editing import Editor
 from executions.client.submit import Submitter
 from executions.clock import SYSTEM_CLOCK
@@ -120,9 +122,9 @@ class ClientVerbs:
             parking.forget(self._parts, execution_id)
         return found_or_raise(outcome, execution_id)
 
-    def rerun_one(self, execution: Execution, sync: bool) -> Execution:
+    def rerun_one(self, execution: Execution, sync: bool, cause: str) -> Execution:
         outcome = found_or_raise(
-            self._parts.transitions.rerun(execution.id, principal=self._parts.settings.principal),
+            self._parts.transitions.rerun(execution.id, principal=self._parts.settings.principal, message=cause),
             execution.id,
         )
         if isinstance(outcome, Found):
@@ -194,6 +196,12 @@ class ClientVerbs:
 
     def metrics_of(self, execution: Execution) -> dict[str, list[dict[str, Any]]]:
         return self._queries().metrics(execution.id)
+
+    def download_one(self, execution: Execution, folder: str | Path, recursive: bool) -> Path:
+        return Downloader(self._parts, self._queries()).download(self.get(execution.id), folder, recursive)
+
+    def url_of(self, execution: Execution) -> str:
+        return self._parts.settings.console.rstrip("/") + execution.path
 
     def update_one(self, execution: Execution, **changes: Any) -> Execution:
         self._editor.update(execution, changes)

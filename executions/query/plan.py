@@ -156,6 +156,7 @@ def make_plan(query: Query, now_us: int) -> Plan:
     spans: dict[str, Span] = {}
     inner: dict[Range, Span] = {}
     bits: list[Bits] = []
+    query = Query(And(tuple(map(_turned, query.root.items))))
     for item in query.root.items:
         if isinstance(item, Range) and split_name(item.field)[0].ordered:
             span = _span(item, now_us)
@@ -165,6 +166,15 @@ def make_plan(query: Query, now_us: int) -> Plan:
         bits.append(_bits(item, inner))
     created = spans.pop("created", None)
     return Plan(query, all_of(bits) if bits else None, tuple(spans.values()), created, inner)
+
+
+def _turned(item: Node) -> Node:
+    """Write "not since then" as "before then": the order of creation answers that, and every execution was created."""
+    inner = item.item if isinstance(item, Not) else None
+    if not isinstance(inner, Range) or inner.field != "created" or (inner.low is None) == (inner.high is None):
+        return item
+    low, high = (bound and Bound(bound.text, not bound.inclusive) for bound in (inner.high, inner.low))
+    return Range(inner.field, low, high, inner.position)
 
 
 def is_relative(query: Query) -> bool:

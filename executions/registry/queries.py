@@ -1,14 +1,13 @@
-"""Every question about executions: get, list, count, facets. Reads only; nothing here changes anything."""
+"""Every question about executions: page, count, facets, and those of `Lookup`. Nothing here changes anything."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from executions.clock import to_us
-from executions.errors import InvalidInput, NotFound
+from executions.errors import InvalidInput
 from executions.execution import Execution
 from executions.page import Count, Facet, Page
 from executions.query import (
@@ -30,31 +29,22 @@ from executions.query.fields import FIELDS
 from executions.query.plan import RECORDS, leaves_of
 from executions.query.times import read_length, read_moment
 from executions.registry import facets
-from executions.registry.checkouts import Checkouts
 from executions.registry.connection import translated
 from executions.registry.facets import Part
 from executions.registry.indexes import Budget
 from executions.registry.keys import ShardKeys
-from executions.registry.outcomes import Accepted
+from executions.registry.lookup import Lookup
 from executions.registry.pages import Lane, merge
-from executions.registry.records import SUMMARY_FIELDS, decode_record
-from executions.registry.rounds import Steps, batches, run
+from executions.registry.rounds import Steps, run
 from executions.registry.rows import (
-    RECORDS_AT_ONCE,
-    accepted_record,
     add_point,
-    raw_fields,
     raw_record,
-    read_ids,
-    summary,
     text,
 )
 from executions.registry.sampling import RECORDS as RECORDS_OF_STATS
 from executions.registry.sampling import look
 from executions.registry.selection import Selection, open_selection
-from executions.registry.space import Space
 from executions.registry.subjects import codes_of_columns
-from executions.registry.submission import Submission
 from executions.registry.values import read_names
 from executions.registry.walks import begin_walk
 from executions.stats import Stats, Window, sum_up
@@ -87,66 +77,8 @@ _CHEAPLY = 40_000
 _UNBOUNDED = 1 << 60
 
 
-def _as_it_is(execution: Execution) -> Execution:
-    return execution
-
-
-class Queries:
-    """The questions. `bind` is given each execution that is handed out, to tie it to a client."""
-
-    def __init__(self, space: Space, bind: Callable[[Execution], Execution] = _as_it_is) -> None:
-        self._space = space
-        self._bind = bind
-        self._checkouts = Checkouts(space)
-
-    @translated
-    def get(self, execution_id: str) -> Execution:
-        """Give one execution with all that is kept of it; raises `NotFound` for an unknown id."""
-        if not execution_id or not isinstance(execution_id, str):
-            raise InvalidInput(f"execution_id must be a text that is not empty, not {execution_id!r}")
-        reply = self._space.client.hgetall(self._space.keys(execution_id).record(execution_id))
-        raw = raw_record(reply)
-        if "no" not in raw:
-            raise NotFound(f"no execution {execution_id!r}: the id is unknown or it was removed after its retention")
-        found = decode_record(execution_id, raw, self._space.shard(execution_id), self._space.shards)
-        return self._bind(self._with_code(found, raw))
-
-    def _with_code(self, found: Execution, raw: dict[str, str]) -> Execution:
-        """Complete what the record says of the code by what the processes told."""
-        code = found.code and self._checkouts.rest_of(raw.get("gi", ""), found.code)
-        ran = found.ran and self._checkouts.rest_of(raw["gw"].partition("/")[0], found.ran)
-        return replace(found, code=code, ran=ran) if code or ran else found
-
-    def accepted(self, submission: Submission, accepted: Accepted) -> Execution:
-        """Give the picture of an execution that was accepted this moment, without reading it back."""
-        space = self._space
-        raw = accepted_record(submission, accepted)
-        return self._bind(decode_record(submission.id, raw, space.shard(submission.id), space.shards))
-
-    @translated
-    def get_many(self, ids: Iterable[str]) -> list[Execution]:
-        """Give many executions as lists show them, in the order of the ids; unknown ones are left out."""
-        found: list[Execution] = []
-        for piece in batches(list(ids), RECORDS_AT_ONCE):
-            pipeline = self._space.client.pipeline(transaction=False)
-            for execution_id in piece:
-                pipeline.hmget(self._space.keys(execution_id).record(execution_id), SUMMARY_FIELDS)
-            for execution_id, reply in zip(piece, pipeline.execute(), strict=True):
-                raw = raw_fields(SUMMARY_FIELDS, reply)
-                if "no" in raw:
-                    found.append(self._picture(execution_id, raw))
-        return found
-
-    @translated
-    def by_number(self, number: int) -> Execution:
-        """Give the execution with a number, as people read it; raises `NotFound`."""
-        if isinstance(number, bool) or not isinstance(number, int) or number < 0:
-            raise InvalidInput(f"an execution's number is a whole number above zero, not {number!r}")
-        local, shard = divmod(number, self._space.shards)
-        (found,) = run(self._space.client, [read_ids(self._space.all_keys()[shard], [local])])
-        if local not in found:
-            raise NotFound(f"no execution number {number}: it never was, or it was removed after its retention")
-        return self.get(found[local])
+class Queries(Lookup):
+    """The questions, of which `Lookup` answers those after one that is named."""
 
     @translated
     def metrics(self, execution_id: str) -> dict[str, list[dict[str, Any]]]:
@@ -334,9 +266,6 @@ class Queries:
     def _server_us(self) -> int:
         seconds, us = self._space.client.time()
         return int(seconds) * 1_000_000 + int(us)
-
-    def _picture(self, execution_id: str, raw: dict[str, str]) -> Execution:
-        return self._bind(summary(execution_id, raw, self._space.shard(execution_id), self._space.shards))
 
 
 def _tree(query: str | Query | None) -> Query:

@@ -128,8 +128,10 @@ def test_one_that_runs_is_not_rerun_and_one_that_ended_is(api: httpx.Client) -> 
     assert (refused.json()["type"], refused.json()["current_status"]) == ("/problems/invalid-transition", "pending")
     api.post(f"/executions/{waiting['id']}/terminate")
     done = ended(api, launch(api, "shop.add", 4, 5)["id"])
-    assert api.post(f"/executions/{done['id']}/rerun").status_code == 202
+    assert api.post(f"/executions/{done['id']}/rerun", json={"cause": "a better disk"}).status_code == 202
     again = eventually(lambda: (found := ended(api, done["id"])) and found["attempt"] == 2 and found, "the rerun")
+    (asked,) = (entry for entry in again["status_log"] if entry["reason"] == "rerun")
+    assert (asked["message"], bool(asked["principal"])) == ("a better disk", True)
     assert again["output"] == 9
     other = api.post(f"/executions/{done['id']}/relaunch", json={"inputs": {"y": 10}}).json()
     assert other["reference"] == done["id"]

@@ -30,8 +30,8 @@ def test_a_function_is_described_by_its_worker(far: Client) -> None:
     function = far.functions.get("catalogue.train")
     assert (function.about, function.tags, function.queue) == ("Train a model.", ("gpu",), "declared")
     assert function.parameters is not None
-    assert [(one.name, one.required) for one in function.parameters.each] == [
-        ("dataset", True), ("pin", False), ("epochs", False),
+    assert [(one.name, one.required, one.annotation, one.default) for one in function.parameters.each] == [
+        ("dataset", True, "str", ""), ("pin", False, "int", "[redacted]"), ("epochs", False, "int", "1"),
     ]  # fmt: skip
     assert function.alive
     assert function.told_by

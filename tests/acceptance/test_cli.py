@@ -175,6 +175,16 @@ def test_show_tells_who_asked_it_to_stop_and_why(shell: Shell) -> None:
     )
 
 
+def test_show_tells_who_had_it_run_again_and_why(shell: Shell) -> None:
+    one = started(shell, "shop.add", "1", "2")
+    shell("wait", one)
+    assert shell("rerun", one, "--cause", "a better disk").code == 0
+    shell("wait", one)
+    (entry,) = (entry for entry in shell("show", one, "--json").json["status_log"] if entry["reason"] == "rerun")
+    assert (entry["message"], entry["principal"]) == ("a better disk", shell.fleet.client.settings.principal)
+    assert re.search(rf"pending \(rerun\) .*{re.escape(entry['principal'])} +a better disk\n", shell("show", one).out)
+
+
 def test_show_as_json_is_one_document_with_times_in_rfc_3339(shell: Shell) -> None:
     one = started(shell, "shop.add", "1", "2")
     shell("wait", one)
@@ -183,6 +193,7 @@ def test_show_as_json_is_one_document_with_times_in_rfc_3339(shell: Shell) -> No
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", shown["created"])
     assert [entry["status"] for entry in shown["status_log"]] == ["pending", "running", "success"]
     assert shown["attempts"][0]["duration"] == shown["duration"]
+    assert shell("show", str(shown["number"]), "--json").json == shown
 
 
 def test_logs_are_printed_as_they_were_written(shell: Shell) -> None:
@@ -722,6 +733,14 @@ def test_stats_over_time(shell: Shell) -> None:
     assert shell("stats", "--by", "status", "--step", "1h").code == 2
 
 
+def test_a_download_prints_the_files_that_it_wrote(shell: Shell, seven: list[str], tmp_path: Path) -> None:
+    done = shell("download", seven[0], str(tmp_path / "one"))
+    files = [tmp_path / "one" / name for name in ("inputs/x.json", "inputs/y.json", "output.json")]
+    assert (done.code, done.lines) == (0, [str(file) for file in files])
+    assert [json.loads(file.read_text()) for file in files] == [6, 6, 12]
+    assert "not an empty folder" in shell("download", seven[0], str(tmp_path / "one")).err
+
+
 def test_an_export_is_a_whole_file(shell: Shell, seven: list[str], tmp_path: Path) -> None:
     for name, read in (
         ("all.csv", lambda text: [row["id"] for row in csv.DictReader(text.splitlines())]),
@@ -733,5 +752,8 @@ def test_an_export_is_a_whole_file(shell: Shell, seven: list[str], tmp_path: Pat
         assert sorted(read(file.read_text())) == sorted(seven), name
     assert [file.name for file in sorted(tmp_path.iterdir())] == ["all.csv", "all.json", "all.jsonl"]
     assert len(shell("export", "tag:seven", "--format", "jsonl").lines) == 7
+    whole = shell("export", "--id", seven[1], "--id", "nothing", "--id", seven[0], "--whole")
+    assert (whole.code, "nobody has nothing" in whole.err, len(whole.lines)) == (1, True, 3)
+    assert [one.output for one in executions.read_export(whole.out.splitlines(keepends=True))] == [10, 12]
     assert shell("export", "-o", str(tmp_path / "all.xml")).code == 1
     assert "cannot be written" in shell("export", "-o", str(tmp_path / "no" / "all.csv")).err

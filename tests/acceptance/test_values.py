@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from executions import InvalidInput
 from tests.acceptance.fleet import Fleet, events, eventually
 
 LARGE = 200 * 1024
@@ -44,13 +46,46 @@ def test_large_arguments_never_pass_through_broker_or_record(fleet: Fleet) -> No
         worker.stop()
 
 
+@pytest.mark.feature("F27")
 def test_large_results_go_to_the_payload_store(prefork: Fleet) -> None:
-    result = prefork.shop.big.delay(LARGE)
-    assert len(result.get(timeout=20)) == LARGE
+    large = 5 * 1024 * 1024
+    result = prefork.shop.big.delay(large)
+    assert len(result.get(timeout=20)) == large
     done = prefork.done(result)
-    assert len(done.output) == LARGE
+    assert done.output == "x" * large
     assert {key: size for key, size in _stored(prefork) if size > LIMIT} == {}
-    assert len(prefork.shop.app.AsyncResult(result.id).get(timeout=5)) == LARGE
+    assert len(prefork.shop.app.AsyncResult(result.id).get(timeout=5)) == large
+
+
+@pytest.mark.feature("F28", "F29", "F30", "F40")
+def test_what_went_in_and_came_out_is_downloaded_into_a_folder(prefork: Fleet, tmp_path: Path) -> None:
+    raw = bytes(range(256))
+    result = prefork.shop.echo.delay(1, [raw, "é"], password="hunter5", **{"../up": {"k": None}, "a/b": 1, "a\\b": 2})
+    done = prefork.done(result)
+    folder = done.download(tmp_path / "deep" / "one")
+    found = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert found["output/args/1/0"] == found["inputs/1/0"] == raw
+    assert json.loads(found["output/kwargs.json"])["password"] == "hunter5"
+    shown = {name: json.loads(text) for name, text in found.items() if name.startswith("inputs/") and "json" in name}
+    assert shown == {
+        "inputs/0.json": 1, "inputs/1/1.json": "é", "inputs/password.json": "[redacted]",
+        "inputs/__up.json": {"k": None}, "inputs/a_b.json": 1, "inputs/a_b-5.json": 2,
+    }  # fmt: skip
+    # Nothing is written over, and an output that is no object is one file
+    with pytest.raises(InvalidInput, match="not an empty folder"):
+        done.download(folder)
+    large = prefork.done(prefork.shop.big.delay(LARGE)).download(tmp_path / "two")
+    assert json.loads((large / "output.json").read_text()) == "x" * LARGE
+    assert done.url == f"http://127.0.0.1:5560/executions/{done.id}"
+
+
+def test_what_it_started_is_downloaded_with_it(prefork: Fleet, tmp_path: Path) -> None:
+    done = prefork.done(prefork.shop.spawn.delay(2))
+    folder = done.download(tmp_path / "tree", recursive=True)
+    numbers = [str(child.number) for child in done.children()]
+    assert numbers
+    assert sorted(path.name for path in (folder / "children").iterdir()) == sorted(numbers)
+    assert (folder / "children" / numbers[0] / "inputs").is_dir()
 
 
 def test_a_function_that_loses_its_folder_does_not_lose_the_payloads(fleet: Fleet) -> None:

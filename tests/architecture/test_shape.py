@@ -45,7 +45,7 @@ def public_methods(kind: ast.ClassDef) -> list[str]:
         for node in kind.body
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         and not node.name.startswith("_")
-        and not any(isinstance(d, ast.Name) and "property" in d.id for d in node.decorator_list)
+        and not any(isinstance(d, ast.Name) and ("property" in d.id or d.id == "lazy") for d in node.decorator_list)
     ]
 
 

@@ -318,15 +318,26 @@ def test_an_execution_is_found_by_id_and_by_number(filled: Registry) -> None:
     for execution_id in filled.ids[:40]:
         execution = filled.queries.get(execution_id)
         assert filled.queries.by_number(execution.number).id == execution_id
+        assert filled.queries.find(str(execution.number)).id == filled.queries.find(execution_id).id == execution_id
+    numbers = [one.number for one in filled.all()]
+    assert len(set(numbers)) == len(numbers)
     many = filled.queries.get_many([*filled.ids[:5], "unknown", *filled.ids[5:7]])
     assert [execution.id for execution in many] == filled.ids[:7]
 
 
+def test_where_an_id_looks_like_a_number_it_is_the_id_that_is_found(registry: Registry) -> None:
+    first = registry.queries.get(registry.submit())
+    odd = registry.submit(str(first.number))
+    assert registry.queries.find(str(first.number)).id == odd
+    assert registry.queries.by_number(first.number).id == first.id
+
+
 def test_what_is_unknown_is_not_found(filled: Registry) -> None:
-    for ask in (lambda: filled.queries.get("unknown"), lambda: filled.queries.by_number(10**9)):
+    queries = filled.queries
+    for ask in (lambda: queries.get("unknown"), lambda: queries.by_number(10**9), lambda: queries.find(str(10**9))):
         with pytest.raises(NotFound):
             ask()
-    for ask in (lambda: filled.queries.get(""), lambda: filled.queries.by_number(-1)):
+    for ask in (lambda: filled.queries.get(""), lambda: filled.queries.by_number(0)):
         with pytest.raises(InvalidInput):
             ask()
     assert filled.queries.count("id:unknown") == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import takewhile
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -192,6 +193,35 @@ def test_any_question_is_answered_as_a_plain_look_would(
             patch.setattr(selection, "SMALL_SPAN", 5)
             patch.setattr("executions.registry.queries._VALUES_WHOLE", 5)
         hold(filled, query, meaning, (sort,))
+
+
+def records_read(registry: Registry, query: str) -> int:
+    """Count a query, and give how many records the server was asked for to do so."""
+    with registry.space.client.monitor() as monitor:  # type: ignore[no-untyped-call]
+        registry.queries.count(query)
+        registry.space.client.echo("that was all")
+        told = takewhile(lambda one: not one["command"].startswith("ECHO"), monitor.listen())
+        # A script's own calls are told besides the script; records are named by their keys.
+        commands = [one["command"] for one in told if one["client_type"] != "lua"]
+    return sum(command.count("}:x:") for command in commands if registry.space.namespace in command)
+
+
+def test_ranges_and_negations_read_no_record_where_an_index_knows(filled: Registry) -> None:
+    middle = sorted(e.created for e in filled.all() if e.created)[len(filled.ids) // 2].isoformat()
+    known = [
+        "status:failed", "pipeline:mnist", "queue:gpu status:running,success", "has:worker", "has:started",
+        "tag:nightly", "commit:0123", "duration:>1ms", f"started:<={middle}", f"finished:>={middle}",
+        "property:epochs>10", "property:epochs:5 TO 10", "property.lr!=1e-2", "metric.loss:0.1 TO 1",
+        f"(duration:<1h OR tag:nightly) -(property.lr<0 finished:<{middle})",
+    ]  # fmt: skip
+    for query in known:
+        for asked in (query, f"NOT ({query})", f"status:success -({query})"):
+            assert records_read(filled, asked) == 0, asked
+    if filled.space.shards == 1:
+        # What was created when is known to the nearest mark: the exact end takes a few looks, either way
+        for asked in (f"created:<{middle}", f"-created:<{middle}", f"-created:>={middle}", f"NOT created:<={middle}"):
+            assert records_read(filled, asked) <= 4 * selection._PROBES < len(filled.ids), asked
+    assert records_read(filled, "attempt:1") == len(filled.ids)
 
 
 def test_an_execution_that_is_late_is_stuck(server_url: str, namespace: str) -> None:

@@ -65,6 +65,30 @@ def test_a_change_goes_by_what_was_read(web: httpx.Client, execution: Execution)
     assert web.patch(api(execution), json={"tags": ["x"]}, headers={"If-Match": f"W/{fresh}"}).status_code == 412
 
 
+def test_a_number_stands_for_an_execution_wherever_its_id_does(
+    web: httpx.Client, client: Client, execution: Execution
+) -> None:
+    number = execution.number
+    assert client.executions.by_number(number).id == client.executions.find(str(number)).id == execution.id
+    assert web.get(f"/api/v1/executions/{number}").json()["id"] == execution.id
+    for rest in ("attempts", "status-log", "children", "position", "notes", "logs", "payloads/input"):
+        by_number, by_id = (web.get(f"/api/v1/executions/{which}/{rest}") for which in (number, execution.id))
+        assert by_number.status_code == by_id.status_code == 200, rest
+        assert rest.startswith("payloads") or by_number.json() == by_id.json()
+    link = web.get(f"/api/v1/executions/{number}/payloads/input").json()["url"]
+    assert httpx.get(web.base_url.join(link)).json() == [[1, 2], {}]
+    page = web.get(f"/executions/{number}", headers={"Accept": "text/html"})
+    assert page.status_code == 200
+    assert execution.id in page.text
+    # Nobody has this number
+    unknown = web.get(f"/api/v1/executions/{number + 1000}")
+    assert (unknown.status_code, unknown.json()["type"]) == (404, "/problems/not-found")
+    assert "number" in unknown.json()["detail"]
+    # What is on record names the id
+    assert web.post(f"/api/v1/executions/{number}/terminate").status_code == 202
+    assert client.audit.list(1)[0].target == execution.id
+
+
 def test_python_has_the_same_fence(client: Client, execution: Execution) -> None:
     theirs = execution.update(tags=["theirs"])
     with pytest.raises(Changed, match="read it again"):

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from executions.cli.documents import as_csv, as_json
+from executions.cli.documents import as_csv, as_json, summaries
 from executions.columns import COLUMNS, MOST, SUMMARY, find_column, parse_columns
 from executions.errors import InvalidInput
 from executions.execution import Code, ErrorInfo, Execution
@@ -48,8 +48,8 @@ def test_names_are_read_once_each_in_their_order() -> None:
 
 def test_an_export_has_the_columns_that_were_chosen() -> None:
     names = ("property.deep", "tags", "property.lr")
-    assert "".join(as_csv([ONE], names)) == 'property.deep,tags,property.lr\n"{""k"":[1]}",a b,0.1\n'
-    assert json.loads("".join(as_json([ONE], names))) == [
+    assert "".join(as_csv(summaries([ONE], names), names)) == 'property.deep,tags,property.lr\n"{""k"":[1]}",a b,0.1\n'
+    assert json.loads("".join(as_json(summaries([ONE], names)))) == [
         {"property.deep": {"k": [1]}, "tags": ["a", "b"], "property.lr": 0.1}
     ]
-    assert next(as_csv([ONE])).splitlines()[0].split(",") == list(SUMMARY)
+    assert next(as_csv(summaries([ONE]))).splitlines()[0].split(",") == list(SUMMARY)

@@ -62,6 +62,12 @@ class Stop(Body):
     )
 
 
+class Again(Body):
+    """Why."""
+
+    cause: str = Field(default="", max_length=1000)
+
+
 class Edited(Body):
     """Inputs to change, by name."""
 
@@ -101,11 +107,13 @@ def terminate_execution(request: Request, client: Operating, execution_id: Id, b
 
 
 @router.post("/{execution_id}/rerun", status_code=202)
-def rerun_execution(client: Operating, execution_id: Id) -> Summary:
+def rerun_execution(request: Request, client: Operating, execution_id: Id, body: Again | None = None) -> Summary:
     """Run one that has ended once more, under the same id. Needs `operate`."""
+    cause = body.cause if body else ""
+    describe(request, cause)
     execution = client.executions.get(execution_id)
     try:
-        return Summary.of(execution.rerun())
+        return Summary.of(execution.rerun(cause=cause))
     except Conflict as error:
         raise Problem("invalid-transition", str(error), current_status=execution.status) from error
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel
 
+from executions.access import AuditEntry
 from executions.server.api.models import Limit
 from executions.server.api.schema import PROBLEMS
 from executions.server.security.require import Administering
@@ -15,25 +15,10 @@ from executions.server.security.require import Administering
 router = APIRouter(prefix="/api/v1", tags=["audit"], responses=PROBLEMS)
 
 
-class Entry(BaseModel):
-    """Who did what to what, when, and how that went."""
-
-    cursor: str
-    timestamp: datetime
-    who: str
-    role: str
-    action: str
-    target: str
-    result: str
-    detail: str
-    source: str
-    request_id: str
-
-
 class Entries(BaseModel):
     """Entries, the newest first."""
 
-    items: list[Entry]
+    items: list[AuditEntry]
     next_cursor: str | None
 
 
@@ -46,4 +31,4 @@ def list_audit(
     """List what was done, and what was refused, the newest first. Needs `admin`."""
     found = client.audit.list(limit, cursor)
     more = len(found) == limit
-    return Entries(items=[Entry(**vars(one)) for one in found], next_cursor=found[-1].cursor if more else None)
+    return Entries(items=found, next_cursor=found[-1].cursor if more else None)

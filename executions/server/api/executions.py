@@ -34,7 +34,7 @@ LONGEST_CURSOR = 60_000
 
 Q = Annotated[str, Query(max_length=4000, description="A query in the search language, as in `status:failed`.")]
 Sort = Annotated[str, Query(max_length=50, description="created, started, finished or duration; with - downwards.")]
-Id = Annotated[str, Path(max_length=300, description="The execution's id.")]
+Id = Annotated[str, Path(max_length=300, description="The execution's id, or its number.")]
 Cursor = Annotated[
     str | None,
     Query(max_length=LONGEST_CURSOR, pattern=r"^[A-Za-z0-9_\-]*$", description="`next_cursor` of the page before."),

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Path
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from executions.errors import NotFound
 from executions.function import Function
@@ -66,7 +66,8 @@ class Parameter(BaseModel):
     name: str
     kind: str
     required: bool
-    annotation: str
+    annotation: str = Field(description="As written; empty where there is none.")
+    default: str = Field(description="As written; `...` where it is long or no plain value, empty where there is none.")
 
 
 class FunctionDetail(BaseModel):

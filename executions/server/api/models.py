@@ -108,9 +108,11 @@ class StatusEntry(BaseModel):
 
     status: Status
     reason: Reason
-    message: str
+    message: str = Field(description="What happened; of what somebody asked for, why.")
     timestamp: datetime
     attempt: int
+    worker: str | None = Field(description="Where the attempt ran.")
+    principal: str | None = Field(description="Who asked for it, where somebody did.")
 
 
 class Note(BaseModel):
@@ -240,7 +242,7 @@ class Stats(BaseModel):
 def _besides(execution: Execution) -> dict[str, Any]:
     """Give what the documents of the command line leave out."""
     code = execution.code
-    return {"url": execution.url, "commit": code.commit if code else None, "branch": code.branch if code else None}
+    return {"url": execution.path, "commit": code.commit if code else None, "branch": code.branch if code else None}
 
 
 def attempts_of(execution: Execution) -> list[Attempt]:

@@ -46,7 +46,7 @@ async def stream(
 async def stream_one(
     request: Request,
     client: Viewing,
-    execution_id: Annotated[str, Path(max_length=300, description="The execution's id.")],
+    execution_id: Annotated[str, Path(max_length=300, description="The execution's id, or its number.")],
     since: Since = None,
     last_event_id: Last = None,
 ) -> StreamingResponse:

@@ -36,6 +36,8 @@ class Field:
     required: bool
     #: What its annotation says.
     says: str = ""
+    #: What the function takes where nothing is given, as it is written there.
+    default: str = ""
 
 
 @router.get("/executions/new")
@@ -125,7 +127,7 @@ def _fields(function: Function | None, sent: Form) -> Sequence[Field]:
     if function is None or function.parameters is None:
         return ()
     return [
-        Field(one.name, sent.get(PREFIX + one.name, ""), one.required, one.annotation)
+        Field(one.name, sent.get(PREFIX + one.name, ""), one.required, one.annotation, one.default)
         for one in function.parameters.each
         if not one.kind.startswith("var_") and one.kind != "positional_only"
     ]

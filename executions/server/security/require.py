@@ -52,16 +52,29 @@ def require(role: str) -> Callable[[Request], Who]:
     return _NEEDS[Role(role)]
 
 
+def _acting(request: Request, who: Who) -> Client:
+    """Give the client of who asks; where a number stands for an execution, its id is put in the address in its place.
+
+    Here and not in each route, as dependencies are answered before a route reads its address. So the audit log names
+    ids alone.
+    """
+    client = client_of(request).acting_as(who.name)
+    which = request.path_params.get("execution_id", "")
+    if which.isdigit():
+        request.path_params["execution_id"] = client.executions.find(which).id
+    return client
+
+
 def _viewing(request: Request, who: Annotated[Who, Depends(require("view"))]) -> Client:
-    return client_of(request).acting_as(who.name)
+    return _acting(request, who)
 
 
 def _operating(request: Request, who: Annotated[Who, Depends(require("operate"))]) -> Client:
-    return client_of(request).acting_as(who.name)
+    return _acting(request, who)
 
 
 def _administering(request: Request, who: Annotated[Who, Depends(require("admin"))]) -> Client:
-    return client_of(request).acting_as(who.name)
+    return _acting(request, who)
 
 
 Viewing = Annotated[Client, Depends(_viewing)]

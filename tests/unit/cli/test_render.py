@@ -11,7 +11,7 @@ import pytest
 from rich.color import ColorSystem
 
 from executions.cli import render, waiting
-from executions.cli.documents import as_csv
+from executions.cli.documents import as_csv, summaries
 from executions.cli.listing import _PLAIN_COLUMNS, COLUMNS, compose
 from executions.cli.session import Output, Session
 from executions.execution import ErrorInfo, Execution, StopRequest
@@ -143,7 +143,7 @@ def test_the_end_tells_the_error() -> None:
 
 
 def test_csv_has_a_row_for_each_and_no_formula() -> None:
-    lines = "".join(as_csv([replace(DONE, message="=HYPERLINK(1)", name='a "b", c')])).splitlines()
+    lines = "".join(as_csv(summaries([replace(DONE, message="=HYPERLINK(1)", name='a "b", c')]))).splitlines()
     assert len(lines) == 2
     assert "'=HYPERLINK(1)" in lines[1]
     assert '"a ""b"", c"' in lines[1]
