@@ -38,8 +38,9 @@ def die(*_):
 def following(*args):
     return die() if where == "before the chain" else follow(*args)
 
-def calling(*args):
-    return die(where == "after the errbacks" and call(*args))
+def calling(backend, request, *args):
+    # Of the body of a chord it is asked too, which has none.
+    return request.errbacks and die(where == "after the errbacks" and call(backend, request, *args))
 
 recording.fail_followers, RegistryBackend._call_task_errbacks = following, calling
 """
