@@ -233,12 +233,16 @@ class Dispatcher:
     @translated
     def republish(self, space: Space, execution_id: str) -> bool:
         """Send the message of a waiting execution again, from what its record keeps."""
-        raw = space.client.hgetall(space.keys(execution_id).record(execution_id))
-        text = _text(raw)
-        if text.get("st") != "pending":
+        raw = self.kept(space, execution_id)
+        if raw.get("st") != "pending":
             return False
-        self.publish(envelope_of(execution_id, text))
+        self.publish(envelope_of(execution_id, raw))
         return True
+
+    @translated
+    def kept(self, space: Space, execution_id: str) -> dict[str, str]:
+        """Read all that a record keeps, its message among it; empty where there is none."""
+        return _text(space.client.hgetall(space.keys(execution_id).record(execution_id)))
 
 
 def _lists(channel: redis.Channel, queue: str) -> list[str]:

@@ -72,6 +72,8 @@ class Settings:
     git_repository: str = ""
     #: How long a worker's consumer may make no progress, while the registry answers, before the worker ends itself.
     stalled_exit_s: float = 60.0
+    #: How long a child process may take to begin what it was given, while the registry answers, before it is replaced.
+    start_within_s: float = 30.0
 
     def __post_init__(self) -> None:
         if not 1 <= self.shards <= MAX_SHARDS:

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 #: 64-bit cells of one slot.
-WIDTH = 10
-TOKEN, STOP, KIND, DEADLINE, SOFT_DEADLINE, PID, THREAD, FLAGS, SERVICE, VERSION = range(WIDTH)
+WIDTH = 11
+TOKEN, STOP, KIND, DEADLINE, SOFT_DEADLINE, PID, THREAD, FLAGS, SERVICE, VERSION, BEGUN = range(WIDTH)
 
 #: FLAGS: the function is a coroutine, so a stop has to wake its event loop.
 IS_ASYNC = 1
@@ -169,6 +169,14 @@ class Slots:
         cells[at + SERVICE] = 0
         cells[at + VERSION] = 0
         cells[at + TOKEN] = token
+
+    def begin(self, index: int, token: int) -> None:
+        """Say what was last begun, or refused, in a slot; that stays when the slot is left."""
+        self.cells[index * WIDTH + BEGUN] = token
+
+    def has_begun(self, index: int, token: int) -> bool:
+        """Whether that is this one."""
+        return self.cells[index * WIDTH + BEGUN] == token
 
     def belong(self, index: int, service: int, version: int) -> None:
         """Say under which version of which service it runs."""

@@ -17,7 +17,7 @@ from executions import codec
 from executions.celery import endings
 from executions.celery.chords import is_sent
 from executions.celery.consumer import RecordConsumer
-from executions.celery.followers import told, upstream_ending
+from executions.celery.followers import is_awaited, told, upstream_ending
 from executions.celery.patience import patiently
 from executions.celery.recording import Recording, attempt_of
 from executions.celery.site import Site, site_of
@@ -62,9 +62,13 @@ class RegistryBackend(Recording, RedisBackend):
         return space.own_client(socket_timeout_s=SOCKET_TIMEOUT_S)
 
     def on_chord_part_return(self, request: Any, state: Any, result: Any, *args: Any, **options: Any) -> None:
-        """Count a member of a chord, and say that it is counted: upkeep would do it otherwise."""
+        """Count a member of a chord, and say that it is counted: upkeep would do it otherwise.
+
+        Of a failure others may have to hear as well: then that is said by whoever tells the last of them.
+        """
         self.count_member(request, state, result, *args, **options)
-        told(self.site, request.id)
+        if state == states.SUCCESS or not is_awaited(request):
+            told(self.site, request.id)
 
     def count_member(self, request: Any, state: Any, result: Any, *args: Any, **options: Any) -> None:
         """Count a member of a chord, however long the registry is away; whoever is the last sends the body."""

@@ -87,8 +87,13 @@ def release_followers(backend: Any, request: Any) -> None:
 
 def have_followed(site: Site, request: Any) -> None:
     """Say that who waited for an execution knows of its end, where there was anybody."""
-    if request is not None and (_chain(request) or getattr(request, "errbacks", None)):
+    if request is not None and is_awaited(request):
         told(site, request.id)
+
+
+def is_awaited(request: Any) -> bool:
+    """Whether anybody besides a chord has to hear of an end that is no success."""
+    return bool(_chain(request) or getattr(request, "errbacks", None))
 
 
 def told(site: Site, execution_id: str) -> None:

@@ -124,7 +124,7 @@ def begin(site: Site, task: Any, request: Any) -> Attempt:
     named = mark.get("attempt")
     is_async = inspect.iscoroutinefunction(task.run)
     # Occupied before the attempt is taken: a stop that follows the start at once finds somebody there.
-    token = token_of(request.id, named or 1)
+    token = given = token_of(request.id, named or 1)
     place.slots.occupy(index, token, pid=os.getpid(), thread=threading.get_ident(), is_async=is_async)
     try:
         permit = permits.ask(site, task, request, named)
@@ -132,6 +132,8 @@ def begin(site: Site, task: Any, request: Any) -> Attempt:
     except BaseException:
         _release(place, index)
         raise
+    finally:
+        place.slots.begin(index, given)
     if started.attempt != (named or 1):
         token = token_of(request.id, started.attempt)
         place.slots.occupy(index, token, pid=os.getpid(), thread=threading.get_ident(), is_async=is_async)

@@ -21,7 +21,6 @@ from executions.celery.chords import is_sent
 from executions.celery.followers import release_chain
 from executions.celery.site import Site
 from executions.ids import named_id
-from executions.registry.connection import translated
 from executions.states import Status
 
 _SUCCESSES = (Status.SUCCESS, Status.CACHED)
@@ -29,7 +28,7 @@ _SUCCESSES = (Status.SUCCESS, Status.CACHED)
 
 def tell(site: Site, backend: Any, execution_id: str) -> bool:
     """Do what is left to do for those who wait for an execution; False where it has to be looked at again."""
-    raw = _read(site, execution_id)
+    raw = site.dispatcher.kept(site.space, execution_id)
     status = Status(raw["st"]) if raw else Status.PENDING
     if not status.is_terminal:
         return True
@@ -86,9 +85,3 @@ def _outcome(backend: Any, execution_id: str, status: Status, message: str) -> t
         return states.SUCCESS, found
     # Another backend knows nothing of what was lost with its worker.
     return states.FAILURE, found if isinstance(found, BaseException) else WorkerLostError(message)
-
-
-@translated
-def _read(site: Site, execution_id: str) -> dict[str, str]:
-    raw = site.space.client.hgetall(site.space.keys(execution_id).record(execution_id))
-    return {key.decode(): value.decode(errors="replace") for key, value in raw.items()}

@@ -5,6 +5,7 @@
 | the worker, while it runs | an execution that its lease frees | the rescuer writes the end, upkeep tells |
 | the worker, between the end and the telling | the record, in due | upkeep tells |
 | the worker, while it tells | the record, in due | upkeep tells again, which changes nothing |
+| the worker, when the chord has counted, before the errbacks | the record, in due | upkeep tells |
 | nobody: terminated while it waited | the record, in due | upkeep tells, no message is needed |
 """
 
@@ -16,7 +17,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from celery import chain
+from celery import chain, chord
 from celery.exceptions import TaskRevokedError
 
 from tests.acceptance.fleet import Fleet, eventually, make_fleet, words
@@ -37,8 +38,9 @@ def die(*_):
 def following(*args):
     return die() if where == "before the chain" else follow(*args)
 
-def calling(*args):
-    return die(where == "after the errbacks" and call(*args))
+def calling(backend, request, *args):
+    # Of the body of a chord it is asked too, which has none.
+    return request.errbacks and die(where == "after the errbacks" and call(backend, request, *args))
 
 recording.fail_followers, RegistryBackend._call_task_errbacks = following, calling
 """
@@ -79,6 +81,22 @@ def test_a_chain_and_its_errback_are_told_although_the_worker_died(fleet: Fleet,
     eventually((fleet.folder / f"errback-{last.parent.parent.id}").exists, "the errback", 40)
     eventually(lambda: nothing_is_owed(fleet), "all told", 40)
     assert words(fleet.client.executions.get(last.parent.parent.id)).count("running/started") == 1
+
+
+@pytest.mark.slow
+def test_the_errback_of_a_member_is_told_although_the_worker_died_once_the_chord_had_counted_it(fleet: Fleet) -> None:
+    # Given a worker that is killed when a chord has heard of a failed member, before the member's errback is called
+    shop = fleet.shop
+    (fleet.folder / "dying.py").write_text(DYING)
+    victim = fleet.start("threads", 1, app="dying", DIES="before the errbacks")
+    body = chord([shop.fail.si().set(link_error=shop.on_error_id.s())], shop.total.s()).delay()
+    assert victim.process.wait(timeout=30) == -signal.SIGKILL
+    # If there is another one
+    fleet.start("threads", 1)
+    # I expect the errback to be called all the same
+    eventually((fleet.folder / f"errback-{body.parent.results[0].id}").exists, "the errback", 40)
+    never_ran(fleet, body.id)
+    eventually(lambda: nothing_is_owed(fleet), "all told", 40)
 
 
 @pytest.mark.slow

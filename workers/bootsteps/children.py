@@ -73,9 +73,9 @@ class Children:
             rescue_child(self._site, self._term, seen.pid, how_it_ended(exit_code, out_of_memory), exit_code)
         # Not before that is done: where the registry is away it is tried again.
         self._place.slots.leave(seen.index, seen.token)
-        self._replace()
+        self.replace()
 
-    def _replace(self) -> None:
+    def replace(self) -> None:
         """Have the pool start a new child now; by itself it looks only every five seconds."""
         hub, maintain = getattr(self._worker, "hub", None), getattr(self._worker.pool, "maintain_pool", None)
         if hub is not None and maintain is not None:

@@ -92,7 +92,7 @@ class Condition(threading.Thread):
             self._still_s = self._blamed_s = 0.0
         else:
             self._still_s += step
-            self._blamed_s = self._blamed_s + step if self._registered(now) else 0.0
+            self._blamed_s = self._blamed_s + step if self._presence.in_touch(now) else 0.0
         self._seen = progress
         stalled = self._still_s >= STALLED_S
         if stalled and not self._place.stalled:
@@ -101,9 +101,6 @@ class Condition(threading.Thread):
         self._write(now)
         if stalled and self._blamed_s >= self._settings.stalled_exit_s and not self._ending:
             self._end()
-
-    def _registered(self, now: float) -> bool:
-        return self._presence.renewed is not None and now - self._presence.renewed <= self._settings.lease_s
 
     def _write(self, now: float) -> None:
         if not self._writes:

@@ -30,6 +30,7 @@ from workers.bootsteps.drain import Drain
 from workers.bootsteps.ear import Ear
 from workers.bootsteps.forks import renew_locks
 from workers.bootsteps.functions import Teller
+from workers.bootsteps.handed import Handed
 from workers.bootsteps.pacemaker import Pacemaker
 from workers.bootsteps.presence import Presence
 from workers.bootsteps.resets import Resets
@@ -175,6 +176,10 @@ class FleetThread(threading.Thread):
         )  # fmt: skip
         self.presence = Presence(site, place, worker, self._stopper.lose_all)
         self._outage = Outage(logger, "beat")
+        self._handed: Handed | None = None
+        if self._children is not None:
+            patience_s, in_touch = site.settings.start_within_s, self.presence.in_touch
+            self._handed = Handed(place, worker, patience_s, in_touch=in_touch, replace=self._children.replace)
 
     def leave(self) -> None:
         """Stop, and leave the fleet in order."""
@@ -227,6 +232,8 @@ class FleetThread(threading.Thread):
         self._stopper.tick(SYSTEM_CLOCK.monotonic())
         if self._children is not None:
             self._children.look()
+        if self._handed is not None:
+            self._handed.look(SYSTEM_CLOCK.monotonic())
         if self._pacemaker is not None:
             self._pacemaker.look(SYSTEM_CLOCK.monotonic())
 

@@ -65,6 +65,10 @@ class Presence:
         self._place.slots.hold(parse_term(self.term)[1], round((now + lease_s) * 1e9))
         return answer.stops
 
+    def in_touch(self, now: float) -> bool:
+        """Whether the registry has answered within a lease."""
+        return self.renewed is not None and now - self.renewed <= self._site.settings.lease_s
+
     def soon(self) -> None:
         """Beat at the next chance, since there is news."""
         self._beat_at = 0.0
