@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from executions.clock import SYSTEM_CLOCK
+from executions.clock import SYSTEM_CLOCK, Clock
 
 #: action -> (level, who must act)
 ACTIONS: dict[str, tuple[int, str]] = {
@@ -73,13 +73,13 @@ def log(logger: logging.Logger, action: str, **fields: Any) -> None:
 class Outage:
     """What a loop tells of a registry that is away: that it is, now and then that it still is, and that it is back."""
 
-    def __init__(self, logger: logging.Logger, while_doing: str) -> None:
-        self._logger, self._while_doing = logger, while_doing
+    def __init__(self, logger: logging.Logger, while_doing: str, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._logger, self._while_doing, self._clock = logger, while_doing, clock
         self._began: float | None = None
         self._told = 0.0
 
     def goes_on(self, error: Exception) -> None:
-        now = SYSTEM_CLOCK.monotonic()
+        now = self._clock.monotonic()
         if self._began is None:
             self._began = now
         elif now < self._told + OUTAGE_TOLD_EVERY_S:
@@ -89,6 +89,6 @@ class Outage:
 
     def over(self) -> None:
         if self._began is not None:
-            lasted_s = round(SYSTEM_CLOCK.monotonic() - self._began, 1)
+            lasted_s = round(self._clock.monotonic() - self._began, 1)
             log(self._logger, "registry.reached", while_doing=self._while_doing, lasted_s=lasted_s)
             self._began = None
