@@ -223,6 +223,14 @@ def test_two_who_edit_one_service_do_not_undo_each_other(floor: Floor, open_page
     page.get_by_role("button", name="Save").click()
     expect(page.get_by_role("alert")).to_contain_text("has changed this service since you opened it")
     assert floor.client.services.get("importer").max_attempts is None
+    # What was typed is still there, what was not touched is as the other one left it, and saving again does both
+    expect(page.get_by_label("Attempts")).to_have_value("5")
+    expect(page.locator("label", has_text="Attempts")).to_contain_text("in force: as the function says")
+    expect(page.get_by_role("textbox", name="Drain time")).to_have_value("77")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("status")).to_contain_text("Saved")
+    service = floor.client.services.get("importer")
+    assert (service.max_attempts, service.drain_time) == (5, 77)
 
 
 @pytest.mark.feature("C19", "C21")

@@ -109,6 +109,25 @@ def test_what_ended_meanwhile_is_said_where_it_was_asked_for(client: Client, bro
     assert execution.id in answer.text
 
 
+def test_a_stop_from_a_page_of_before_the_end_does_not_stop_what_was_rerun_since(
+    client: Client, browser: httpx.Client
+) -> None:
+    # Given a page of an execution that waits, which was then cancelled and rerun by somebody else
+    execution = client.submit("shop.add", 1, 2)
+    stop = f"/executions/{execution.id}/terminate"
+    (seen,) = re.findall(r'name="ends" value="(\d+)"', browser.get(f"/executions/{execution.id}").text)
+    execution.terminate()
+    execution.refresh().rerun()
+    # If its button is pressed now, I expect to be told, and the page that comes back to do it
+    answer = browser.post(stop, data={"ends": seen})
+    assert answer.status_code == 409
+    assert "somebody has rerun it since you opened this page" in answer.text
+    assert execution.refresh().status == "pending"
+    (seen,) = re.findall(r'name="ends" value="(\d+)"', answer.text)
+    assert browser.post(stop, data={"ends": seen}).status_code == 303
+    assert execution.refresh().status == "terminated"
+
+
 def test_a_form_leads_back_to_pages_of_ours_only(client: Client, browser: httpx.Client) -> None:
     execution = client.submit("shop.add", 1, 2)
     for back in ("//elsewhere.example", "https://elsewhere.example", "/\\elsewhere.example", "x"):

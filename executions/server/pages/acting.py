@@ -7,6 +7,7 @@ from fastapi import APIRouter, Request, Response
 from executions.errors import Conflict, InvalidInput
 from executions.server.pages.detail import show
 from executions.server.pages.site import PageRoute, Sent, redirect
+from executions.server.pages.words import ends
 from executions.server.security.require import Operating
 from executions.states import Reason
 
@@ -20,9 +21,13 @@ def terminate(request: Request, client: Operating, execution_id: str, sent: Sent
     if mode == "grace" and not grace.isdecimal():
         raise InvalidInput(f"the grace period is a whole number of seconds, not {grace[:20]!r}")
     execution = client.executions.get(execution_id)
+    refused = ""
     if execution.is_done:
-        said = f"It had already ended as {execution.status}; there is nothing to stop."
-        return show(request, client, execution_id, 409, said)
+        refused = f"It had already ended as {execution.status}; there is nothing to stop."
+    elif sent.text("ends") not in ("", str(ends(execution))):
+        refused = "It had ended, and somebody has rerun it since you opened this page; stop that too if you mean it."
+    if refused:
+        return show(request, client, execution_id, 409, refused)
     after = execution.terminate(
         cause=sent.text("cause"), force=mode == "force", grace=float(grace) if mode == "grace" else None
     )

@@ -59,16 +59,15 @@ def update(request: Request, client: Administering, name: str, sent: Sent) -> Re
         if sent.text("version") != str(found.version):
             raise Conflict(
                 f"{found.updated_by or 'somebody'} has changed this service since you opened it: it is at version "
-                f"{found.version} now. What is in force is shown; your values were not saved."
+                f"{found.version} now. Nothing was saved; what you changed stands below, beside what is in force."
             )
         for key in (*(setting[0] for setting in SETTINGS), "on_reset"):
             if key in sent:
                 setattr(found, key, _value(key, sent.text(key)))
         found.update(force=bool(sent.get("force")))
-    except Conflict as error:
-        return _show(request, client, found.refresh(), 409, str(error))
-    except InvalidSetting as error:
-        return _show(request, client, found.refresh(), 422, str(error), sent)
+    except (Conflict, InvalidSetting) as error:
+        status = 409 if isinstance(error, Conflict) else 422
+        return _show(request, client, found.refresh(), status, str(error), sent)
     return redirect(request, f"/services/{name}", done="update")
 
 
@@ -90,18 +89,24 @@ def _show(
     request: Request, client: Client, found: Service, status: int = 200, refused: str = "", sent: Form | None = None
 ) -> Response:
     counts = client.executions.facets(term("service", found.name), by=("status",))["status"]
-    values = {key: _text(getattr(found, key)) for key, *_ in SETTINGS} | {"on_reset": found.on_reset}
+    in_force = {key: _text(getattr(found, key)) for key, *_ in SETTINGS} | {"on_reset": found.on_reset}
     return render(
         request,
         "service.html",
         status,
         service=found,
-        values=values | (dict(sent) if sent else {}),
+        in_force=in_force,
+        values=in_force | _changed(in_force, sent or Form([])),
         settings=SETTINGS,
         on_reset=ON_RESET,
         counts=counts,
         refused=refused,
     )
+
+
+def _changed(in_force: dict[str, str], sent: Form) -> dict[str, str]:
+    """Give what somebody changed in the form: not what was left as it was, and has become something else since."""
+    return {key: sent[key] for key in in_force if key in sent and sent[key] != sent.get(f"was.{key}")}
 
 
 def _text(value: Any) -> str:

@@ -150,6 +150,11 @@ def title(execution: Execution) -> str:
     return execution.name or execution.function.rpartition(".")[2]
 
 
+def ends(execution: Execution) -> int:
+    """Count how often it has ended, so that a page can tell whether it was rerun since; a retry is no end."""
+    return sum(Status(entry["status"]).is_terminal for entry in execution.status_log)
+
+
 def column_class(name: str) -> str:
     """Give the class of a column, by which narrow windows leave out what matters less."""
     known = {"number": "c-id num", "pipeline": "c-place", "attempt": "c-try num", "duration": "c-took num"}
@@ -180,6 +185,7 @@ FILTERS: Mapping[str, Any] = {
     "number": number,
     "some": some,
     "title_of": title,
+    "ends": ends,
     "column": find_column,
     "cell": cell,
     "column_class": column_class,
