@@ -149,13 +149,13 @@ def revoke_links(session: Session) -> None:
 
 @click.command(cls=Command)
 @click.option("--limit", "-n", type=click.IntRange(1, 500), default=50, show_default=True, help="How many at most.")
+@click.option("--who", default="", metavar="NAME", help="What this one did only.")
 @_json
 @pass_session
-def audit(session: Session, limit: int, as_json: bool) -> None:
+def audit(session: Session, limit: int, who: str, as_json: bool) -> None:
     """List what was done on the page and the API, newest first."""
-    render.listing(
-        session, _ENTRIES, session.client.audit.list(limit), as_json=as_json, empty="nothing was done there yet"
-    )
+    found = session.client.audit.list(limit, who=who)
+    render.listing(session, _ENTRIES, found, as_json=as_json, empty="nothing was done there yet")
 
 
 def _read_password(file: Any) -> str:

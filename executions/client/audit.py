@@ -15,9 +15,9 @@ class AuditView:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
 
-    def list(self, limit: int = 50, cursor: str | None = None) -> list[AuditEntry]:
-        """List entries, the newest first; `cursor` is that of the last one of the page before."""
-        return self._parts.audit.read(max(1, min(limit, MOST)), cursor)
+    def list(self, limit: int = 50, cursor: str | None = None, who: str = "") -> list[AuditEntry]:
+        """List entries, of everybody or of one, the newest first; `cursor` is that of the last of the page before."""
+        return self._parts.audit.read(max(1, min(limit, MOST)), cursor, who)
 
     def record(self, who: str, action: str, target: str, result: str, **more: str) -> None:
         """Add an entry; `role`, `detail`, `source` and `request_id` may be told as well."""

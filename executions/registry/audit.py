@@ -20,6 +20,9 @@ KEPT = 100_000
 #: Characters of a field: a query may be long, and nobody reads more.
 LONGEST = 1000
 
+#: Entries that are read at once where those of one person are looked for.
+_READ_AT_ONCE = 1000
+
 _CURSOR = re.compile(r"\d{1,19}-\d{1,19}")
 
 
@@ -36,13 +39,20 @@ class AuditLog:
         self._space.client.xadd(keys.audit(self._space.namespace), cut, maxlen=KEPT, approximate=True)
 
     @translated
-    def read(self, limit: int, before: str | None) -> list[AuditEntry]:
-        """Give entries, the newest first."""
+    def read(self, limit: int, before: str | None, who: str = "") -> list[AuditEntry]:
+        """Give entries, of everybody or of one, the newest first."""
         if before is not None and not _CURSOR.fullmatch(before):
             raise InvalidQuery("this is not a cursor that was handed out; begin again without a cursor")
-        newest = f"({before}" if before else "+"
-        found = self._space.client.xrevrange(keys.audit(self._space.namespace), max=newest, min="-", count=limit)
-        return [_entry(entry_id.decode(), fields) for entry_id, fields in found]
+        at_once = _READ_AT_ONCE if who else limit
+        found: list[AuditEntry] = []
+        while True:
+            newest = f"({before}" if before else "+"
+            piece = self._space.client.xrevrange(keys.audit(self._space.namespace), newest, "-", at_once)
+            entries = [_entry(entry_id.decode(), fields) for entry_id, fields in piece]
+            found += [one for one in entries if who in ("", one.who)]
+            if len(found) >= limit or len(entries) < at_once:
+                return found[:limit]
+            before = entries[-1].cursor
 
 
 def _entry(entry_id: str, fields: dict[bytes, bytes]) -> AuditEntry:

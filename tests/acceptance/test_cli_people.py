@@ -58,3 +58,5 @@ def test_the_audit_log_is_read_from_a_shell(run, server_url: str, namespace: str
     (entry,) = json.loads(run("audit", "--json").stdout)
     assert (entry["who"], entry["action"], entry["detail"]) == ("ann", "terminate_execution", "wrong data")
     assert "wrong data" in run("audit").stdout
+    assert "wrong data" in run("audit", "--who", "ann").stdout
+    assert json.loads(run("audit", "--who", "ben", "--json").stdout) == []

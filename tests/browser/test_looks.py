@@ -38,6 +38,7 @@ PAGES = {
     "failures": "/failures",
     "bulks": "/bulk",
     "bulk": "/bulk/{bulk}",
+    "audit": "/audit",
     "unknown": "/executions/no-such-id",
     "columns": "/executions?pick=1&columns=created,duration,property.learning_rate,metric.loss,tags,principal",
     "edit": "/executions/{trained}?edit",

@@ -27,7 +27,7 @@ def browser(server_url: str, namespace: str, client: Client, tmp_path: Path) -> 
 
 
 PAGES = ("/", "/bulk", "/executions", "/executions?q=status:pending", "/failures", "/services", "/workers", "/queues",
-         "/executions/new", "/executions/{id}", "/executions/{id}/logs", "/executions/{id}/raw")  # fmt: skip
+         "/audit", "/executions/new", "/executions/{id}", "/executions/{id}/logs", "/executions/{id}/raw")  # fmt: skip
 
 
 def test_an_empty_registry_has_pages_that_say_so(browser: httpx.Client) -> None:
@@ -38,6 +38,7 @@ def test_an_empty_registry_has_pages_that_say_so(browser: httpx.Client) -> None:
         "/workers": "No workers",
         "/queues": "No queues",
         "/bulk": "No bulk actions yet",
+        "/audit": "Nothing was done here yet",
     }.items():
         answer = browser.get(path)
         assert answer.status_code == 200

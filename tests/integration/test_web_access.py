@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from html import unescape
 from typing import Any
 
 import httpx
@@ -235,6 +236,35 @@ def test_what_is_done_is_on_record_with_who_and_how_it_went(server_url: str, nam
         # ... and the execution knows whom it was stopped by
         assert execution.refresh().status_log[-1]["principal"] == "operate"
         assert client.audit.list(1, done.cursor) == [refused]
+
+
+def test_an_administrator_reads_what_everybody_or_one_did_page_by_page(
+    server_url: str, namespace: str, tmp_path: Any
+) -> None:
+    with connect(server_url, namespace=namespace) as client:
+        tokens = {name: client.people.create_token(name, name) for name in ("view", "operate", "admin")}
+        # Given much that ann did, and a little of ben's in between
+        for number in range(1200):
+            client.audit.record("ben" if number % 400 == 0 else "ann", "pause_service", f"s{number}", "done")
+        with served(server_url, namespace, folder=tmp_path) as started:
+
+            def page(query: str, role: str = "admin") -> httpx.Response:
+                return httpx.get(f"{started.url}/audit{query}", headers=bearer(tokens[role]))
+
+            # I expect others to be refused, and pages that join without a gap
+            assert [page("", role).status_code for role in ("view", "operate", "admin")] == [403, 403, 200]
+            first = page("").text
+            (older,) = re.findall(r'rel="next" href="([^"]+)"', first)
+            second = httpx.get(started.url + unescape(older), headers=bearer(tokens["admin"])).text
+            shown = [int(one) for one in re.findall(r"<td>s(\d+)</td>", first + second)]
+            assert shown == list(range(1199, 999, -1))
+            # ... and those of one alone, however far they lie apart
+            of_ben = page("?who=ben").text
+            assert re.findall(r"<td>s(\d+)</td>", of_ben) == ["800", "400", "0"]
+            assert 'rel="next"' not in of_ben
+            answer = httpx.get(f"{started.url}/api/v1/audit?who=ben&limit=2", headers=bearer(tokens["admin"])).json()
+            assert [entry["target"] for entry in answer["items"]] == ["s800", "s400"]
+            assert [entry.target for entry in client.audit.list(2, answer["next_cursor"], "ben")] == ["s0"]
 
 
 def test_nobody_is_served_from_outside_before_there_is_somebody(server_url: str, namespace: str, tmp_path: Any) -> None:

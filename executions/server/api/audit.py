@@ -27,8 +27,9 @@ def list_audit(
     client: Administering,
     limit: Limit = 50,
     cursor: Annotated[str | None, Query(max_length=50, description="`next_cursor` of the page before.")] = None,
+    who: Annotated[str, Query(max_length=100, description="What this one did only.")] = "",
 ) -> Entries:
     """List what was done, and what was refused, the newest first. Needs `admin`."""
-    found = client.audit.list(limit, cursor)
+    found = client.audit.list(limit, cursor, who)
     more = len(found) == limit
     return Entries(items=found, next_cursor=found[-1].cursor if more else None)

@@ -6,6 +6,7 @@ from fastapi import APIRouter
 
 from executions.server.pages import (
     acting,
+    audit,
     bulk,
     choices,
     detail,
@@ -25,6 +26,7 @@ router = APIRouter(include_in_schema=False)
 
 # In this order: what is called `new` or `rows` is no execution's id.
 for _part in (
-    overview, listing, bulk, launching, detail, acting, editing, logs, failures, views, services, fleet, choices, files,
+    overview, listing, bulk, launching, detail, acting, editing, logs, failures, views, services, fleet, audit, choices,
+    files,
 ):  # fmt: skip
     router.include_router(_part.router)
