@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import queue
+import signal
 import threading
 import webbrowser
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
 import click
 from rich.console import Group
@@ -21,6 +23,7 @@ from executions.cli.listing import COLUMNS
 from executions.cli.problems import pointing_into
 from executions.cli.session import Session, pass_session, to_json
 from executions.clock import SYSTEM_CLOCK
+from executions.errors import Unavailable
 from executions.execution import Execution
 from executions.query import parse
 from executions.query.tree import quote
@@ -32,7 +35,13 @@ AT_ONCE = 50
 #: Seconds after which a list on a terminal is read again although nothing happened, for its ages.
 AGAIN_S = 5.0
 
+#: Seconds between two looks for a registry that is away, and what is said of it.
+LOOK_S = 1.0
+AWAY = "the registry is away; this goes on when it is back"
+
 Event = dict[str, Any]
+
+T = TypeVar("T")
 
 
 @click.command(cls=Command)
@@ -55,29 +64,54 @@ def watch(session: Session, query: tuple[str, ...], limit: int, as_json: bool) -
         _list(session, changes, asked, limit)
         return
     for events in changes.windows():
-        matching = _matching(session, asked, events)
+        matching = _patiently(changes, lambda: _matching(session, asked, events))  # noqa: B023
         for event in events:
             if event["id"] is None:
-                session.err.print("some changes were missed: more happened than is kept")
+                session.err.print(event["message"])
             elif event["id"] in matching:
                 _tell(session, event, matching[event["id"]], as_json)
         session.out.file.flush()
 
 
 class _Changes:
-    """What happens from now on, read by a thread of its own, so that it can be waited for with an end."""
+    """What happens from now on, read by a thread of its own, so that it can be waited for with an end.
+
+    Where the registry is away it goes on from where it was as soon as that is back; both are told like events without
+    an id.
+    """
 
     def __init__(self, session: Session) -> None:
+        self._client = session.client
         self._feed = session.client.executions.events(follow=True, since="now")
-        self._read: queue.SimpleQueue[Event | Exception] = queue.SimpleQueue()
+        self._read: queue.SimpleQueue[Event | Exception | None] = queue.SimpleQueue()
+        self._pause = threading.Event()
         threading.Thread(target=self._follow, daemon=True).start()
 
     def _follow(self) -> None:
-        try:
-            for event in self._feed:
-                self._read.put(event)
-        except Exception as error:  # told where it is waited for
-            self._read.put(error)
+        while True:
+            try:
+                for event in self._feed:
+                    self._read.put(event)
+            except Unavailable:
+                self._read.put({"id": None, "message": AWAY})
+            except Exception as error:  # told where it is waited for
+                self._read.put(error)
+                return
+            self._await_registry()
+            self._read.put({"id": None, "message": "the registry is back"})
+            self._feed = self._client.executions.events(follow=True, since=self._feed.cursor)
+
+    def _await_registry(self) -> None:
+        while not self._pause.wait(LOOK_S):
+            try:
+                self._client.ping()
+            except Unavailable:
+                continue
+            return
+
+    def wake(self) -> None:
+        """Have whoever waits look again; may be called where a signal interrupts anything."""
+        self._read.put(None)
 
     def take(self, wait_s: float | None) -> list[Event]:
         """Wait for a change, and give what came within a window; nothing when the time is over."""
@@ -101,6 +135,19 @@ class _Changes:
         while True:
             yield self.take(None)
 
+    def rest(self) -> None:
+        """Wait a little before the registry is asked again."""
+        self._pause.wait(LOOK_S)
+
+
+def _patiently(changes: _Changes, ask: Callable[[], T]) -> T:
+    """Ask until there is an answer."""
+    while True:
+        try:
+            return ask()
+        except Unavailable:
+            changes.rest()
+
 
 def _matching(session: Session, query: str | None, events: list[Event]) -> dict[str, Execution]:
     ids = dict.fromkeys(event["id"] for event in events if event["id"] is not None)
@@ -121,18 +168,44 @@ def _tell(session: Session, event: Event, execution: Execution, as_json: bool) -
 
 
 def _list(session: Session, changes: _Changes, query: str | None, limit: int) -> None:
-    with Live(console=session.out, auto_refresh=False) as live:
-        while True:
-            items = session.client.executions.list(query, limit=limit).items
-            said = f"{query or 'all'}, the newest {limit}; Ctrl-C ends this"
-            live.update(Group(*_drawn(session, items), Text(said, "dim")), refresh=True)
-            changes.take(AGAIN_S)
+    """Keep a list up to date on a screen of its own: whatever its size, nothing of an earlier picture stays."""
+    rows, said, out = list[Text](), "", session.out
+    try:
+        with _signals(changes), Live(console=out, screen=True, auto_refresh=False) as live:
+            while True:
+                room = max(1, min(limit, out.height - 2))
+                try:
+                    # Not printed, as all that is printed meanwhile has the picture before in it.
+                    rows = list(render.table_lines(out, COLUMNS, session.client.executions.list(query, limit=room)))
+                    said = f"{query or 'all'}, the newest {room}; Ctrl-C ends this"
+                except Unavailable:
+                    said = AWAY
+                for row in rows:  # an id is never cut, so a narrow terminal has room for no more than that
+                    row.no_wrap, row.overflow = True, "crop"
+                live.update(Group(*rows, Text(said, "dim")), refresh=True)
+                changes.take(AGAIN_S if said != AWAY else LOOK_S)
+    except KeyboardInterrupt:
+        # The screen is gone; what was last on it stays.
+        for row in rows:
+            out.print(row, soft_wrap=True)
+        raise
 
 
-def _drawn(session: Session, items: Any) -> list[Text]:
-    with session.out.capture() as captured:
-        render.table(session.out, COLUMNS, items)
-    return [Text.from_ansi(line, no_wrap=True) for line in captured.get().splitlines()]
+@contextmanager
+def _signals(changes: _Changes) -> Iterator[None]:
+    """Draw anew when the terminal's size changes; when the process is told to end, leave the terminal as it was."""
+
+    def leave(number: int, _: Any) -> None:
+        raise SystemExit(128 + number)
+
+    handlers: dict[signal.Signals, Any] = {signal.SIGTERM: leave, signal.SIGHUP: leave}
+    handlers[signal.SIGWINCH] = lambda *_: changes.wake()
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @click.command("open", cls=Command)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -142,6 +142,12 @@ def value_text(value: Any) -> str:
 
 def table(out: Output, columns: Sequence[Column], rows: Iterable[Any], indent: int = 0) -> None:
     """Print a table: fitted to a terminal, else complete, one row a line."""
+    for line in table_lines(out, columns, rows, indent):
+        out.print(line, soft_wrap=True)
+
+
+def table_lines(out: Output, columns: Sequence[Column], rows: Iterable[Any], indent: int = 0) -> Iterator[Text]:
+    """Give the lines of a table, its head first."""
     listed = list(rows)
     fitting = [column for column in columns if column.wide_from <= out.width < column.wide_to]
     drawn = {column: [_cell(column, row) for row in listed] for column in fitting}
@@ -157,7 +163,7 @@ def table(out: Output, columns: Sequence[Column], rows: Iterable[Any], indent: i
         for cell, width, column in zip(row, widths, shown, strict=True):
             line.append_text(_fitted(cell, width, column)).append(" " * _GAP)
         line.rstrip()
-        out.print(line, soft_wrap=True)
+        yield line
 
 
 def listing(
