@@ -7,7 +7,7 @@
 | a worker, for longer than its lease | the leader; itself when resumed | as above; what still runs is killed |
 | a worker whose term nobody knows any more | the leader, by its walk over all that runs | as above |
 | nobody: native code holds a worker's interpreter | its pacemaker | it runs on; over its time the worker dies |
-| a pacemaker | its worker | nothing |
+| a pacemaker, or it is stopped or hangs | its worker | nothing |
 | the leader | the next one, after the lead's end | nothing; what it ran is a lost worker's |
 | the leader, for longer than its lead | itself, before its next chore | nothing |
 | the server, paused or restarted, however long | nobody is declared lost | it runs on, its end is written later |
@@ -280,10 +280,11 @@ def test_native_code_that_must_end_ends_with_its_worker(quick: Fleet, pool: str,
     assert (done.status, done.reason, done.attempts) == (*expected, 1)
 
 
-def test_a_pacemaker_that_dies_is_replaced_and_ends_with_its_worker(quick: Fleet) -> None:
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP], ids=["dies", "hangs"])
+def test_a_pacemaker_that_dies_or_hangs_is_replaced_and_ends_with_its_worker(quick: Fleet, how: int) -> None:
     worker = quick.start("threads", 1)
     first = pacemaker_of(worker)
-    os.kill(first, signal.SIGKILL)
+    os.kill(first, how)
     eventually(lambda: not is_there(first), "the end of the first")
     second = pacemaker_of(worker)
     worker.process.kill()

@@ -104,14 +104,18 @@ class Fleet(bootsteps.StartStopStep):
         self.thread = FleetThread(self.site, self.site.place, parent)
         self.thread.start()
         presence = self.thread.presence
-        self.condition = Condition(self.site, self.site.place, presence)
-        self.condition.start()
         self.upkeep = [
             UpkeepThread(name, self.site, partial(made, self.site, presence.contact), lambda: presence.term)
             for name, made in (("upkeep", chores), ("schedule", prompt_chores))
         ]
         for thread in self.upkeep:
             thread.start()
+        self.condition = Condition(self.site, self.site.place, presence, self._heard)
+        self.condition.start()
+
+    def _heard(self) -> float | None:
+        """When the registry last answered a thread of this worker that does not beat."""
+        return max((thread.heard for thread in self.upkeep if thread.heard is not None), default=None)
 
     def _turn(self) -> None:
         """Note that the main loop lives. It looks at least every ten seconds, also where nothing comes."""
