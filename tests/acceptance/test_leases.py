@@ -146,6 +146,51 @@ def test_what_kills_each_child_is_given_up_as_poison(prefork: Fleet) -> None:
     assert (again.status, again.attempts, lines(path)) == ("failed", 6, 6)
 
 
+@pytest.fixture
+def little_memory() -> Iterator[Path]:
+    """A control group whose processes the kernel kills for want of memory; only root may make one."""
+    version_1 = Path("/sys/fs/cgroup/memory")
+    group = (version_1 if version_1.is_dir() else Path("/sys/fs/cgroup")) / f"executions-{os.getpid()}"
+    try:
+        group.mkdir()
+        (group / ("memory.limit_in_bytes" if version_1.is_dir() else "memory.max")).write_text("250000000")
+    except OSError as error:
+        pytest.skip(f"no control group can be made here: {error}")
+    yield group
+    eventually(lambda: not (group / "cgroup.procs").read_text(), "an empty group")
+    group.rmdir()
+
+
+def test_what_the_system_kills_for_want_of_memory_is_recorded_so_and_given_up(
+    prefork: Fleet, little_memory: Path
+) -> None:
+    # Given a function that takes more memory than there is each time, and another one beside it
+    path, go_on = prefork.path(), prefork.path()
+    beside = prefork.client.submit("shop.hold", go_on)
+    prefork.running(beside)
+    one = prefork.client.submit("shop.devour", path, str(little_memory), on_reset="rerun", max_attempts=50)
+    done = one.wait(timeout=60)
+    # I expect it to be given up after three children, with the cause, and the other to know nothing of it
+    assert (done.status, done.reason, done.attempts, lines(path)) == ("failed", "worker-lost", 3, 3)
+    assert [(a.error.kind, a.error.exit_code) for a in done.attempts_log] == [("system", -9)] * 3
+    assert all("memory had run out" in a.error.message for a in done.attempts_log), done.attempts_log
+    Path(go_on).touch()
+    beside = beside.wait(timeout=30)
+    assert (beside.status, beside.attempts) == ("success", 1)
+
+
+def test_a_child_whose_own_limit_of_memory_is_reached_lives_on(prefork: Fleet) -> None:
+    path, go_on = prefork.path(), prefork.path()
+    beside = prefork.client.submit("shop.hold", go_on)
+    prefork.running(beside)
+    done = prefork.client.submit("shop.devour", path, "").wait(timeout=30)
+    assert (done.status, done.reason, done.error.type, done.error.kind) == ("failed", "error", "MemoryError", "user")
+    after = prefork.client.submit("shop.add", 1, 2).wait(timeout=30)
+    Path(go_on).touch()
+    assert (after.output, after.pid) == (3, done.pid)
+    assert beside.wait(timeout=30).attempts == 1
+
+
 def test_without_a_word_about_attempts_poison_ends_too(prefork: Fleet) -> None:
     path = prefork.path()
     prefork.client.submit("shop.die", "kill", path, on_reset="rerun").wait(timeout=60)
