@@ -23,7 +23,7 @@ IS_ASYNC = 1
 
 
 #: 64-bit cells behind the slots.
-_CELLS_BEHIND = 4
+_CELLS_BEHIND = 5
 
 
 class Stop(IntEnum):
@@ -93,8 +93,8 @@ class Slots:
         self._memory = mmap.mmap(-1 if file is None else file, _size(count))
         self.cells = memoryview(self._memory).cast("Q")
         #: Cells behind the slots: the worker's term, until when (monotonic clock) its lease lasts, whether it drains,
-        #: and when its own thread was last seen.
-        self._term_cell, self._lease_cell, self._drain_cell, self._turn_cell = (
+        #: when its own thread was last seen, and when its pacemaker was.
+        self._term_cell, self._lease_cell, self._drain_cell, self._turn_cell, self._pace_cell = (
             count * WIDTH + at for at in range(_CELLS_BEHIND)
         )
         self._free = list(range(count - 1, -1, -1))
@@ -124,6 +124,15 @@ class Slots:
     def turned_ns(self) -> int:
         """When the worker's own thread last got to run (monotonic clock)."""
         return self.cells[self._turn_cell]
+
+    def pace(self, now_ns: int) -> None:
+        """Say that the process beside the worker gets to run."""
+        self.cells[self._pace_cell] = now_ns
+
+    @property
+    def paced_ns(self) -> int:
+        """When that process last got to run (monotonic clock)."""
+        return self.cells[self._pace_cell]
 
     def drain(self, on: bool) -> None:
         """Let nothing more start here, or let it again."""

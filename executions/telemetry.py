@@ -33,6 +33,8 @@ ACTIONS: dict[str, tuple[int, str]] = {
     "worker.lost": (logging.WARNING, "the operator: a worker stopped beating"),
     "worker.stuck": (logging.ERROR, "nobody: a worker that did not end by itself was killed; nothing ran in it"),
     "worker.child_stuck": (logging.ERROR, "nobody: a child that did not begin what it was given was replaced"),
+    "worker.pacemaker_stuck": (logging.WARNING, "nobody: the process that beats for a held worker was replaced"),
+    "worker.mute": (logging.ERROR, "nobody: the thread that beats hangs, the worker ends for its supervisor"),
     "worker.draining": (logging.INFO, "nobody: a worker takes nothing new"),
     "worker.term_over": (logging.ERROR, "the operator: this worker was declared dead and starts anew"),
     "worker.stalled": (logging.ERROR, "the operator: the broker does not answer this worker's consumer"),

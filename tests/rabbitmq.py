@@ -37,7 +37,7 @@ class RabbitMQ:
     """One broker, which may be killed and started again with what it had written."""
 
     def __init__(self, program: Path, folder: Path) -> None:
-        self._program, self._folder = program, folder
+        self.program, self._folder = program, folder
         self.port, self._node_port, self._names_port = free_port(), free_port(), free_port()
         self._settings = folder / "rabbitmq.conf"
         self._settings.write_text(_SETTINGS.format(host=HOST, port=self.port))
@@ -51,7 +51,7 @@ class RabbitMQ:
         return f"amqp://guest:guest@{HOST}:{self.port}//"
 
     def start(self) -> RabbitMQ:
-        self._broker = self._run([str(self._program)])
+        self._broker = self._run([str(self.program)])
         assert wait_until(self._greets, READY_S), f"RabbitMQ did not start, see {self._folder / 'output'}"
         return self
 

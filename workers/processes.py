@@ -7,6 +7,11 @@ import select
 import signal
 from pathlib import Path
 
+from executions.clock import SYSTEM_CLOCK
+
+#: Seconds after a kill for want of memory in which the end of a child is put down to it.
+MOMENT_S = 2.0
+
 _PROC = Path("/proc")
 
 
@@ -90,11 +95,15 @@ class OutOfMemory:
 
     def __init__(self) -> None:
         self._count = _oom_kills()
+        self._seen: float | None = None
 
     def happened(self) -> bool:
-        """Whether it has since the last time this was asked."""
+        """Whether it has a moment ago. Two threads learn of each end, and either may be the first to ask."""
         before, self._count = self._count, _oom_kills()
-        return self._count > before
+        now = SYSTEM_CLOCK.monotonic()
+        if self._count > before:
+            self._seen = now
+        return self._seen is not None and now - self._seen < MOMENT_S
 
 
 def _oom_kills() -> int:

@@ -10,6 +10,7 @@ Celery then makes anew.
 | silence in a handshake | the time limit of connecting, on gevent too | `ANSWERED_WITHIN_S` |
 | silence before the answer to a call | the limit of this module | `ANSWERED_WITHIN_S`, `GOODBYE_S` for a goodbye |
 | silence within a frame, or elsewhere | missing heartbeats; half a frame is kept meanwhile | three heartbeats |
+| silence between messages on solo, which has no short heartbeats | a question now and then | `ASKED_AFTER_S` more |
 | a cut that an acknowledgement is the first to find | the next look at the connection | at once |
 | the loop that consumes hangs | the worker's watchdog, see workers/bootsteps/condition.py | 15 s |
 """
@@ -42,6 +43,9 @@ HEARTBEAT_S = 5.0
 #: than a worker may be without progress.
 TELLING_HEARTBEAT_S = 10.0
 
+#: Seconds after which a solo worker asks the broker something: heartbeats are not answered while it runs a function.
+ASKED_AFTER_S = 5.0
+
 _GOODBYES = frozenset({ChannelMethod.CloseOk, ConnectionMethod.CloseOk})
 
 
@@ -55,6 +59,15 @@ def use_defaults(app: Celery, pool: str) -> None:
         # After a reconnect Celery raises the limit of messages bit by bit, and does so in the thread or greenlet that
         # has just run something: two then read from one socket, and each waits for what the other has got.
         app.add_defaults({"worker_enable_prefetch_count_reduction": False})
+
+
+def ask(connection: Any) -> None:
+    """Have the broker of a worker's connection say something; if it does not, the connection is given up."""
+    made = getattr(connection, "_connection", None)
+    if isinstance(made, Connection) and made.consumes and made.connected:
+        made.is_asked = True
+        # The one question that needs no permission and changes nothing.
+        made.channel().close()
 
 
 class _Awaited:
@@ -109,6 +122,8 @@ class Connection(_Awaited, pyamqp.Connection):
     client: Any = None
     #: Whether this is the one over which a worker gets its messages.
     consumes = False
+    #: Whether the worker asks so often that a broker which is well is never quiet for long.
+    is_asked = False
 
     def __init__(self, *args: Any, connect_timeout: float | None = None, **options: Any) -> None:
         # Celery takes the limit away under gevent.
@@ -128,7 +143,8 @@ class Connection(_Awaited, pyamqp.Connection):
     def blocking_read(self, timeout: float | None = None) -> Any:
         done = super().blocking_read(timeout)
         place = self._place
-        if place is not None and self.heartbeat and self.heartbeat <= TELLING_HEARTBEAT_S:
+        tells = self.is_asked or (self.heartbeat and self.heartbeat <= TELLING_HEARTBEAT_S)
+        if place is not None and tells:
             place.progress = SYSTEM_CLOCK.monotonic()
         return done
 

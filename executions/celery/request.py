@@ -49,6 +49,7 @@ class ExecutionRequest(Request):
             return super().on_failure(exc_info, send_failed_event, return_ok)
         if self.exit_code is None:
             self.exit_code = _exit_code(exc)
+            self.out_of_memory = self.out_of_memory or site.here.memory_ran_out()
         settle_loss(site, self)
         if self.settled in ("terminated", "rerun", "lost"):
             return self._leave()

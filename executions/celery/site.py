@@ -61,6 +61,8 @@ class Place:
     turned: float | None = None
     #: Whether that is too long ago.
     stalled: bool = False
+    #: Tells whether the system has just killed for want of memory.
+    memory_ran_out: Callable[[], bool] = lambda: False
     #: Held by whoever raises an exception in running code, and by code that is about to be left.
     lock: threading.Lock = field(default_factory=threading.Lock)
 

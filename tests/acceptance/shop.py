@@ -6,6 +6,7 @@ import asyncio
 import ctypes
 import logging
 import os
+import resource
 import subprocess
 import sys
 import threading
@@ -316,6 +317,19 @@ def die(how: str, path: str) -> str:
     elif how == "memory":
         raise MemoryError("none is left")
     return "survived"
+
+
+@app.task
+def devour(path: str, group: str) -> None:
+    """Take memory without end, in a control group that has little, or under a limit of the process's own."""
+    touch(path)
+    if group:
+        Path(group, "cgroup.procs").write_text(str(os.getpid()))
+    else:
+        resource.setrlimit(resource.RLIMIT_AS, (1 << 30, resource.getrlimit(resource.RLIMIT_AS)[1]))
+    taken = []
+    while True:
+        taken.append(bytearray(10_000_000))
 
 
 @app.task

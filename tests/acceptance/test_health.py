@@ -7,6 +7,7 @@
 | the main loop hangs, whatever the broker | yes | no, after 15 s; it ends itself after `stalled_exit_s` |
 | the broker (Redis) does not answer, the registry does | yes | no, after 15 s; it ends itself after `stalled_exit_s` |
 | the same with RabbitMQ, see test_rabbitmq_faults.py | yes | the same |
+| the thread that beats hangs, all else goes on | yes | no; it ends itself, others run what it ran |
 | a solo worker is busy for longer | yes | yes |
 """
 
@@ -45,6 +46,20 @@ def look():
 @worker_ready.connect(weak=False)
 def arm(sender, **_):
     sender.timer.call_repeatedly(0.2, look)
+"""
+
+#: An app whose worker's thread that beats waits for ever once a file is there.
+MUTE = """
+import pathlib, threading
+from workers.bootsteps.drain import Drain
+from shop import app
+
+look = Drain.look
+
+def hang(*args):
+    return threading.Event().wait() if pathlib.Path("mute").exists() else look(*args)
+
+Drain.look = hang
 """
 
 PROBE = str(Path(sys.executable).with_name("executions-health"))
@@ -171,6 +186,30 @@ def test_a_worker_whose_loop_hangs_for_ever_is_gone_with_its_children(fleet: Fle
     (fleet.folder / "wedge").touch()
     assert worker.process.wait(timeout=60) == EXIT_CODE
     eventually(lambda: not any(Path(f"/proc/{child}").exists() for child in children), "no child left")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pool", ["prefork", "threads"])
+def test_a_worker_that_cannot_beat_any_more_ends_for_its_supervisor(fleet: Fleet, pool: str) -> None:
+    # Given a worker with nobody to beat, hear stops and watch limits, while its consumer and the registry are well
+    (fleet.folder / "mute.py").write_text(MUTE)
+    worker = fleet.start(pool, 1, app="mute", EXECUTIONS_STALLED_EXIT_S="1", EXECUTIONS_GRACE_S="5")
+    eventually(lambda: is_ready(fleet, worker), "ready")
+    gate = fleet.path("gate")
+    held = fleet.client.submit("shop.hold", gate, on_reset="rerun", max_attempts=3)
+    fleet.running(held)
+    (fleet.folder / "mute").touch()
+    eventually(lambda: not is_ready(fleet, worker), "not ready")
+    if pool == "threads":  # its pacemaker keeps its lease, so that what runs may end
+        Path(gate).touch()
+    assert worker.process.wait(timeout=60) in (0, EXIT_CODE)
+    assert "worker.mute" in worker.log
+    # I expect what it ran to be run by another, where it had not ended
+    Path(gate).touch()
+    (fleet.folder / "mute").unlink()
+    fleet.start("threads", 1)
+    done = fleet.done(held.id, 40)
+    assert (done.output, done.attempts) == ("released", 2 if pool == "prefork" else 1)
 
 
 @pytest.mark.slow

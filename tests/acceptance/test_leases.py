@@ -7,7 +7,7 @@
 | a worker, for longer than its lease | the leader; itself when resumed | as above; what still runs is killed |
 | a worker whose term nobody knows any more | the leader, by its walk over all that runs | as above |
 | nobody: native code holds a worker's interpreter | its pacemaker | it runs on; over its time the worker dies |
-| a pacemaker | its worker | nothing |
+| a pacemaker, or it is stopped or hangs | its worker | nothing |
 | the leader | the next one, after the lead's end | nothing; what it ran is a lost worker's |
 | the leader, for longer than its lead | itself, before its next chore | nothing |
 | the server, paused or restarted, however long | nobody is declared lost | it runs on, its end is written later |
@@ -146,6 +146,51 @@ def test_what_kills_each_child_is_given_up_as_poison(prefork: Fleet) -> None:
     assert (again.status, again.attempts, lines(path)) == ("failed", 6, 6)
 
 
+@pytest.fixture
+def little_memory() -> Iterator[Path]:
+    """A control group whose processes the kernel kills for want of memory; only root may make one."""
+    version_1 = Path("/sys/fs/cgroup/memory")
+    group = (version_1 if version_1.is_dir() else Path("/sys/fs/cgroup")) / f"executions-{os.getpid()}"
+    try:
+        group.mkdir()
+        (group / ("memory.limit_in_bytes" if version_1.is_dir() else "memory.max")).write_text("250000000")
+    except OSError as error:
+        pytest.skip(f"no control group can be made here: {error}")
+    yield group
+    eventually(lambda: not (group / "cgroup.procs").read_text(), "an empty group")
+    group.rmdir()
+
+
+def test_what_the_system_kills_for_want_of_memory_is_recorded_so_and_given_up(
+    prefork: Fleet, little_memory: Path
+) -> None:
+    # Given a function that takes more memory than there is each time, and another one beside it
+    path, go_on = prefork.path(), prefork.path()
+    beside = prefork.client.submit("shop.hold", go_on)
+    prefork.running(beside)
+    one = prefork.client.submit("shop.devour", path, str(little_memory), on_reset="rerun", max_attempts=50)
+    done = one.wait(timeout=60)
+    # I expect it to be given up after three children, with the cause, and the other to know nothing of it
+    assert (done.status, done.reason, done.attempts, lines(path)) == ("failed", "worker-lost", 3, 3)
+    assert [(a.error.kind, a.error.exit_code) for a in done.attempts_log] == [("system", -9)] * 3
+    assert all("memory had run out" in a.error.message for a in done.attempts_log), done.attempts_log
+    Path(go_on).touch()
+    beside = beside.wait(timeout=30)
+    assert (beside.status, beside.attempts) == ("success", 1)
+
+
+def test_a_child_whose_own_limit_of_memory_is_reached_lives_on(prefork: Fleet) -> None:
+    path, go_on = prefork.path(), prefork.path()
+    beside = prefork.client.submit("shop.hold", go_on)
+    prefork.running(beside)
+    done = prefork.client.submit("shop.devour", path, "").wait(timeout=30)
+    assert (done.status, done.reason, done.error.type, done.error.kind) == ("failed", "error", "MemoryError", "user")
+    after = prefork.client.submit("shop.add", 1, 2).wait(timeout=30)
+    Path(go_on).touch()
+    assert (after.output, after.pid) == (3, done.pid)
+    assert beside.wait(timeout=30).attempts == 1
+
+
 def test_without_a_word_about_attempts_poison_ends_too(prefork: Fleet) -> None:
     path = prefork.path()
     prefork.client.submit("shop.die", "kill", path, on_reset="rerun").wait(timeout=60)
@@ -280,10 +325,11 @@ def test_native_code_that_must_end_ends_with_its_worker(quick: Fleet, pool: str,
     assert (done.status, done.reason, done.attempts) == (*expected, 1)
 
 
-def test_a_pacemaker_that_dies_is_replaced_and_ends_with_its_worker(quick: Fleet) -> None:
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP], ids=["dies", "hangs"])
+def test_a_pacemaker_that_dies_or_hangs_is_replaced_and_ends_with_its_worker(quick: Fleet, how: int) -> None:
     worker = quick.start("threads", 1)
     first = pacemaker_of(worker)
-    os.kill(first, signal.SIGKILL)
+    os.kill(first, how)
     eventually(lambda: not is_there(first), "the end of the first")
     second = pacemaker_of(worker)
     worker.process.kill()

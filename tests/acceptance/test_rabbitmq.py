@@ -194,6 +194,39 @@ def test_a_connection_that_is_cut_is_made_anew(make: Make, rabbitmq: RabbitMQ) -
         proxy.close()
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(celery.VERSION < (5, 5), reason="not shown with Celery before 5.5")
+def test_a_node_that_is_killed_with_messages_in_flight_loses_and_doubles_nothing(
+    server_url: str, rabbitmq: RabbitMQ, tmp_path: Path
+) -> None:
+    # Given a node of its own with a quorum queue, one message that runs, some in a worker's hands, some in the queue
+    (tmp_path / "rabbitmq").mkdir()
+    node = RabbitMQ(rabbitmq.program, tmp_path / "rabbitmq")
+    fleets: Iterator[Fleet] | None = None
+    try:
+        node.start()
+        own = {"SHOP_BROKER": node.url, "SHOP_REGISTRY": server_url, "SHOP_QUEUE_TYPE": "quorum"}
+        fleets = make_fleet(server_url, tmp_path, **own, **QUICK)
+        fleet = next(fleets)
+        fleet.start("prefork", 1, "--prefetch-multiplier", "3")
+        path, go_on = fleet.path(), fleet.path()
+        assert fleet.client.submit("shop.add", 1, 2).wait(timeout=30).output == 3
+        held = fleet.client.submit("shop.hold", go_on)
+        fleet.running(held)
+        marks = [fleet.client.submit("shop.mark", path) for _ in range(8)]
+        # If the node dies and comes back while the one runs on
+        node.kill()
+        node.start()
+        Path(go_on).touch()
+        # I expect each to have run once
+        assert [fleet.done(one, 60).attempts for one in (held, *marks)] == [1] * 9
+        assert lines(path) == 8
+    finally:
+        if fleets is not None:
+            fleets.close()  # type: ignore[attr-defined]
+        node.stop()
+
+
 def test_the_doctor_knows_the_broker(quick: Fleet, rabbitmq: RabbitMQ) -> None:
     def broker(client: Any) -> Any:
         return next(check for check in client.health() if check.name == "broker")

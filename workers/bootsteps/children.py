@@ -23,6 +23,7 @@ class Children:
         self._worker = worker
         self._watched = Watched()
         self._out_of_memory = OutOfMemory()
+        place.memory_ran_out = self._out_of_memory.happened
         #: The pool's children at the last look, and those that had left it by then.
         self._known: dict[int, Any] = {}
         self._gone: dict[int, Any] = {}
@@ -45,7 +46,7 @@ class Children:
         """
         for pid in list(self._gone):
             code = _collected(self._gone[pid])
-            rescue_child(self._site, self._term, pid, how_it_ended(code, False), code)
+            rescue_child(self._site, self._term, pid, how_it_ended(code, self._out_of_memory.happened()), code)
             del self._gone[pid]
         pool = getattr(self._worker.pool, "_pool", None)
         now = {child.pid: child for child in list(pool._pool)} if pool is not None else {}

@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -40,11 +41,12 @@ EXIT_CODE = 75
 class Condition(threading.Thread):
     """Watches the consumer, and writes the worker's file."""
 
-    def __init__(self, site: Site, place: Place, presence: Presence) -> None:
+    def __init__(self, site: Site, place: Place, presence: Presence, heard: Callable[[], float | None]) -> None:
         super().__init__(name="executions-condition", daemon=True)
         self._settings = site.settings
         self._place = place
         self._presence = presence
+        self._heard = heard
         self._leaving = threading.Event()
         self._folder = run_folder(site.settings.run_dir)
         self._path = Path(file_of(self._folder, place.worker))
@@ -57,6 +59,9 @@ class Condition(threading.Thread):
         self._last = SYSTEM_CLOCK.monotonic()
         #: Seconds without progress; and those of them in which the registry answered.
         self._still_s = self._blamed_s = 0.0
+        #: The last turn of the thread that beats, the seconds since then, and those in which the registry answered.
+        self._turned = 0
+        self._mute_s = self._mute_blamed_s = 0.0
         self._ending = False
         signals.worker_ready.connect(self._begin, weak=False)
 
@@ -98,9 +103,27 @@ class Condition(threading.Thread):
         if stalled and not self._place.stalled:
             log(logger, "worker.stalled", worker=self._place.worker, seconds=round(self._still_s))
         self._place.stalled = stalled
+        self._listen(step, now)
         self._write(now)
         if stalled and self._blamed_s >= self._settings.stalled_exit_s and not self._ending:
-            self._end()
+            self._end(self._blamed_s)
+
+    def _listen(self, step: float, now: float) -> None:
+        """See whether the thread that beats lives. If not, nobody stops what runs here, and others may run it too."""
+        turned, before = self._place.slots.turned_ns, self._mute_s
+        if turned != self._turned:
+            self._turned, self._mute_s, self._mute_blamed_s = turned, 0.0, 0.0
+            return
+        heard = self._heard()
+        self._mute_s += step
+        if self._mute_s < STALLED_S:
+            return
+        if before < STALLED_S:
+            log(logger, "worker.mute", worker=self._place.worker, seconds=round(self._mute_s))
+        if heard is not None and now - heard <= self._settings.lease_s:
+            self._mute_blamed_s += step
+        if self._mute_blamed_s >= self._settings.stalled_exit_s and not self._ending:
+            self._end(self._mute_blamed_s)
 
     def _write(self, now: float) -> None:
         if not self._writes:
@@ -112,7 +135,7 @@ class Condition(threading.Thread):
             "beat": self._presence.renewed,
             "lease_s": self._settings.lease_s,
             "begun": self._begun,
-            "still_s": self._still_s,
+            "still_s": max(self._still_s, self._mute_s),
             "running": len(self._place.slots.seen()),
             "draining": self._draining,
         }
@@ -145,19 +168,23 @@ class Condition(threading.Thread):
             return False
         return True
 
-    def _end(self) -> None:
+    def _end(self, seconds: float) -> None:
         """Have Celery end this worker in order; see to it that it does end, on a thread that nobody stops."""
         self._ending = True
-        log(logger, "worker.gives_up", worker=self._place.worker, seconds=round(self._blamed_s))
+        log(logger, "worker.gives_up", worker=self._place.worker, seconds=round(seconds))
         threading.Thread(target=self._see_to_end, name="executions-end", daemon=True).start()
         os.kill(os.getpid(), signal.SIGTERM)
+
+    def _may_run_on(self) -> bool:
+        """Whether anything runs here with a right to it: where nobody beats for children, others run theirs by now."""
+        return bool(self._place.slots.seen()) and not (self._mute_s >= STALLED_S and self._place.pool == "prefork")
 
     def _see_to_end(self) -> None:
         """What runs may go on to its end, which is recorded without the consumer; then there is nothing to wait for."""
         idle_s, pause = 0.0, threading.Event()
         while idle_s < self._settings.grace_s:
             pause.wait(TICK_S)
-            idle_s = 0.0 if self._place.slots.seen() else idle_s + TICK_S
+            idle_s = 0.0 if self._may_run_on() else idle_s + TICK_S
         for pid in descendants(os.getpid()):
             with suppress(OSError):
                 os.kill(pid, signal.SIGKILL)

@@ -62,6 +62,8 @@ class Fleet(bootsteps.StartStopStep):
         self.thread: FleetThread | None = None
         self.condition: Condition | None = None
         self.upkeep: list[UpkeepThread] = []
+        #: When a broker that cannot be heard otherwise was last asked something.
+        self._asked = 0.0
         if self.site is None:
             self.enabled = False
             return
@@ -100,24 +102,31 @@ class Fleet(bootsteps.StartStopStep):
         if self.site.place.pool == "solo":
             install_soft_signal(self.site.place)
         if getattr(parent, "hub", None) is not None:
-            parent.hub.on_tick.add(self._turn)
+            parent.hub.on_tick.add(partial(self._turn, parent))
         self.thread = FleetThread(self.site, self.site.place, parent)
         self.thread.start()
         presence = self.thread.presence
-        self.condition = Condition(self.site, self.site.place, presence)
-        self.condition.start()
         self.upkeep = [
             UpkeepThread(name, self.site, partial(made, self.site, presence.contact), lambda: presence.term)
             for name, made in (("upkeep", chores), ("schedule", prompt_chores))
         ]
         for thread in self.upkeep:
             thread.start()
+        self.condition = Condition(self.site, self.site.place, presence, self._heard)
+        self.condition.start()
 
-    def _turn(self) -> None:
+    def _heard(self) -> float | None:
+        """When the registry last answered a thread of this worker that does not beat."""
+        return max((thread.heard for thread in self.upkeep if thread.heard is not None), default=None)
+
+    def _turn(self, parent: Any) -> None:
         """Note that the main loop lives. It looks at least every ten seconds, also where nothing comes."""
         assert self.site is not None
         assert self.site.place is not None
-        self.site.place.turned = SYSTEM_CLOCK.monotonic()
+        now = self.site.place.turned = SYSTEM_CLOCK.monotonic()
+        if self.site.place.pool == "solo" and now - self._asked >= rabbitmq.ASKED_AFTER_S:
+            self._asked = now
+            rabbitmq.ask(getattr(parent.consumer, "connection", None))
 
     def stop(self, parent: Any) -> None:
         """Leave the lead to others. What runs goes on, so the worker stays in the fleet until its pool has ended."""

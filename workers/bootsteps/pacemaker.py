@@ -12,6 +12,7 @@ function in full run. This process sees what runs there in shared memory, and be
 | it is stopped, or gone | nothing; it ends with the worker |
 | all that runs there is over its time, or asked to end | kills the worker: nothing else is left |
 | it dies itself | the worker starts another one |
+| it hangs itself, or was stopped | the worker kills it after some leases, and starts another one |
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import select
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -43,6 +45,12 @@ logger = logging.getLogger(__name__)
 #: Seconds from one start of the process to the next.
 AGAIN_S = 5.0
 
+#: Leases without a sign of life after which it is replaced: it starts up within them, and waits for servers.
+HANGS_LEASES = 3
+
+#: The longest step between two looks that counts, in seconds: a pause of the machine is not its fault.
+STEP_S = 1.0
+
 #: Signals to a whole group of processes are meant for the worker, which may take its time.
 _IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP)
 
@@ -55,14 +63,20 @@ class Pacemaker:
         self._slots = slots
         self._process: subprocess.Popen[bytes] | None = None
         self._begun: float | None = None
+        self._hangs_s = HANGS_LEASES * settings.lease_s
+        #: Its last sign of life, the seconds since then, and when that was looked for.
+        self._seen, self._still_s, self._last = 0, 0.0, 0.0
 
     def look(self, now: float) -> None:
         """See to it that the process is there; one that cannot live is not started all the time."""
-        if self._slots.file is None or (self._process is not None and self._process.poll() is None):
+        if self._slots.file is None:
+            return
+        self._end_if_it_hangs(now)
+        if self._process is not None and self._process.poll() is None:
             return
         if self._begun is not None and now - self._begun < AGAIN_S:
             return
-        self._begun = now
+        self._begun, self._still_s = now, 0.0
         self._process = subprocess.Popen(
             # Not the folder it is started in: a file there may have any name.
             [sys.executable, "-P", "-m", "workers.bootsteps.pacemaker", str(self._slots.file)],
@@ -72,6 +86,15 @@ class Pacemaker:
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(self._told).encode())
         self._process.stdin.close()
+
+    def _end_if_it_hangs(self, now: float) -> None:
+        seen, step, self._last = self._slots.paced_ns, min(now - self._last, STEP_S), now
+        self._still_s = self._still_s + step if seen == self._seen else 0.0
+        self._seen = seen
+        if self._still_s >= self._hangs_s:
+            self._still_s = 0.0
+            log(logger, "worker.pacemaker_stuck", seconds=round(self._hangs_s))
+            self.end()
 
     def end(self) -> None:
         """End the process."""
@@ -182,6 +205,7 @@ def main() -> None:
     gone.register(worker, select.POLLIN)
     outage = Outage(logger, "beat for a worker")
     while not gone.poll(settings.beat_s * 500):
+        slots.pace(time.monotonic_ns())
         try:
             watch.look(SYSTEM_CLOCK.monotonic())
             outage.over()

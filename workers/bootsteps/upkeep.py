@@ -41,6 +41,8 @@ class UpkeepThread(threading.Thread):
         self._leader = Leader(parts.space)
         self._leaving = threading.Event()
         self._leads = False
+        #: When the registry last answered here (monotonic seconds).
+        self.heard: float | None = None
 
     def leave(self) -> None:
         """Stop after the chore at hand, and let another lead at once."""
@@ -72,6 +74,7 @@ class UpkeepThread(threading.Thread):
     def _lead(self) -> float | None:
         """Take or keep the lead; give the time by the server's clock where this worker has it."""
         server_now = self._leader.claim(self._term())
+        self.heard = SYSTEM_CLOCK.monotonic()
         if server_now is not None and not self._leads:
             log(logger, "upkeep.leading", term=self._term())
         self._leads = server_now is not None
