@@ -33,7 +33,9 @@ class Watch:
         self.terminal, self._theirs = pty.openpty()
         self.resize(20, 100)
         self.before = termios.tcgetattr(self.terminal)
-        environ = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm-256color", "EXECUTIONS_PATIENCE_S": "1"}  # noqa: TID251
+        # Where these are set, they are stronger than what the terminal says.
+        ours = {name: value for name, value in os.environ.items() if name not in ("LINES", "COLUMNS")}  # noqa: TID251
+        environ = {**ours, "PYTHONPATH": str(ROOT), "TERM": "xterm-256color", "EXECUTIONS_PATIENCE_S": "1"}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "executions.cli", "--url", url, "watch", *options],
             stdin=self._theirs, stdout=self._theirs, stderr=self._theirs, env=environ, start_new_session=True,
