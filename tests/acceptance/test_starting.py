@@ -124,7 +124,7 @@ def test_link_error_is_called(prefork: Fleet, errback: str) -> None:
     result = prefork.shop.fail.apply_async(link_error=getattr(prefork.shop, errback).s())
     done = prefork.done(result)
     mark = prefork.folder / f"errback-{result.id}"
-    eventually(mark.exists, "errback")
+    eventually(lambda: mark.exists() and mark.read_text(), "errback")
     assert (done.status, done.reason) == ("failed", "error")
     assert mark.read_text().count("\n") == 1
 
