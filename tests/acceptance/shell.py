@@ -1,4 +1,4 @@
-"""The command line as people use it: a process of its own, in a pipe or on a terminal."""
+"""The command line as people use it: a process for each command, in a pipe or on a terminal."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ import subprocess
 import sys
 import termios
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.acceptance.commands import PROGRAM, Commands
 from tests.acceptance.fleet import PATIENCE_S, ROOT, Fleet
 
 _COLOUR = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
@@ -49,9 +52,13 @@ class Shell:
 
     fleet: Fleet
     environ: dict[str, str]
+    commands: Commands
 
-    def __call__(self, *arguments: str, stdin: str = "", program: str = "executions.cli", **env: str) -> Done:
+    def __call__(self, *arguments: str, stdin: str = "", program: str = PROGRAM, **env: str) -> Done:
         """Run a command to its end, in pipes."""
+        # What else stands in the environment may decide how an interpreter begins.
+        if program == PROGRAM and all(name.startswith("EXECUTIONS_") for name in env):
+            return Done(*self.commands.run(arguments, stdin, {**self.environ, **env}, PATIENCE_S))
         done = subprocess.run(
             [sys.executable, "-m", program, *arguments],
             input=stdin, capture_output=True, text=True, timeout=PATIENCE_S, check=False,
@@ -62,7 +69,7 @@ class Shell:
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start a command and stay with it."""
         return subprocess.Popen(
-            [sys.executable, "-m", "executions.cli", *arguments],
+            [sys.executable, "-m", PROGRAM, *arguments],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=self.environ, cwd=self.fleet.folder,
         )  # fmt: skip
 
@@ -72,7 +79,7 @@ class Shell:
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
         environ = {**self.environ, "TERM": "xterm-256color", **env}
         process = subprocess.Popen(
-            [sys.executable, "-m", "executions.cli", *arguments],
+            [sys.executable, "-m", PROGRAM, *arguments],
             stdin=theirs, stdout=theirs, stderr=theirs, env=environ, cwd=self.fleet.folder, start_new_session=True,
         )  # fmt: skip
         os.close(theirs)
@@ -93,7 +100,8 @@ def _read(terminal: int) -> bytes:
         return b""
 
 
-def make_shell(fleet: Fleet) -> Shell:
+@contextmanager
+def make_shell(fleet: Fleet) -> Iterator[Shell]:
     """Make a shell for a fleet."""
     # Entry points are found by the metadata of an installation; the tests run without one as well.
     found = _metadata(fleet.folder / "metadata")
@@ -104,7 +112,11 @@ def make_shell(fleet: Fleet) -> Shell:
     }
     for name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "TERM"):
         environ.pop(name, None)
-    return Shell(fleet, environ)
+    commands = Commands(environ, fleet.folder)
+    try:
+        yield Shell(fleet, environ, commands)
+    finally:
+        commands.close()
 
 
 def _metadata(folder: Path) -> Path:

@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,9 +26,10 @@ UNKNOWN = "00000000-0000-7000-8000-000000000000"
 
 
 @pytest.fixture(scope="module")
-def shell(prefork: Fleet) -> Shell:
+def shell(prefork: Fleet) -> Iterator[Shell]:
     """A shell beside a worker with two slots."""
-    return make_shell(prefork)
+    with make_shell(prefork) as made:
+        yield made
 
 
 def started(shell: Shell, *arguments: str) -> str:
