@@ -62,6 +62,9 @@ _REFUSALS = {
 }
 
 
+_NOT_LET_IN = (redis_errors.AuthenticationError, redis_errors.AuthorizationError)
+
+
 class Patience(AbstractBackoff):
     """Pauses between tries that get longer, until the time is over that somebody is willing to wait.
 
@@ -83,7 +86,8 @@ class Patience(AbstractBackoff):
         paused = sum(self._pauses.compute(before) for before in range(1, failures))
         waited = max(paused, time.monotonic() - self._started.at)
         error = sys.exc_info()[1]
-        if waited >= self._patience_s and error is not None:
+        # Who is not let in now will not be in a moment.
+        if error is not None and (waited >= self._patience_s or isinstance(error, _NOT_LET_IN)):
             raise error
         return min(self._pauses.compute(failures), max(self._patience_s - waited, 0.0))
 
@@ -164,7 +168,7 @@ def translate(error: redis_errors.RedisError) -> Exception:
         return Unsupported(
             "this execution was written by a newer version of Executions; upgrade this process to read it"
         )
-    if isinstance(error, redis_errors.AuthenticationError | redis_errors.AuthorizationError) or "NOAUTH" in text:
+    if isinstance(error, _NOT_LET_IN) or "NOAUTH" in text:
         return Unavailable(f"the registry's server refused the password: {text}")
     for word, meaning in _REFUSALS.items():
         # Inside a script the word comes behind others, and the driver cuts some of them off.
