@@ -111,7 +111,8 @@ def test_a_function_that_no_worker_knows_is_rejected_and_exits_with_one(shell: S
 
 
 def test_what_was_terminated_exits_with_three(shell: Shell) -> None:
-    one = started(shell, "shop.checking")
+    # Given one without checkpoints, so that it cannot have stopped before the command has looked
+    one = started(shell, "shop.sleeping", "600")
     shell.fleet.running(one)
     assert "asked to stop" in shell("terminate", one, "--cause", "wrong data").out
     done = shell("wait", one)
